@@ -1,0 +1,20 @@
+//! The routing, typing and life-cycle rules that a Vault engine expects.
+//!
+//! Owns what sits between a request and a handler: routes, fields, existence
+//! checks, help, leases, the write-ahead log. Knows nothing of gRPC; `grpc`
+//! calls it, and so do tests, through the same door.
+
+pub(crate) mod backend;
+pub(crate) mod coerce;
+pub(crate) mod data;
+pub(crate) mod dispatch;
+pub(crate) mod field;
+pub(crate) mod handler;
+pub(crate) mod help;
+pub mod lease;
+pub(crate) mod openapi;
+pub(crate) mod path;
+pub(crate) mod rollback;
+pub(crate) mod route;
+pub(crate) mod secret;
+pub mod wal;

@@ -1,0 +1,193 @@
+//! From a request to the handler that answers it.
+//!
+//! Owns the order of things: standby check, field validation, handler,
+//! warnings. Called by `grpc` and by tests, never by an engine.
+
+use std::collections::BTreeMap;
+
+use super::{
+    backend::Backend,
+    data::FieldData,
+    help, openapi, rollback,
+    route::{Route, normal},
+};
+use crate::{Error, Operation, Request, Response, Value};
+
+impl<S: Send + Sync + 'static> Backend<S> {
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// What the handler fails with, and the framework's own refusals.
+    pub async fn handle(&self, mut request: Request) -> Result<Option<Response>, Error> {
+        self.check()?;
+        match request.operation {
+            Operation::Renew | Operation::Revoke => return self.handle_lease(request).await,
+            Operation::Rollback => return rollback::run(self, request).await,
+            Operation::Help if normal(&request.path).is_empty() => {
+                return Ok(Some(self.root_help(&request).await));
+            }
+            _ => {}
+        }
+        let (route, captures) = self.route(&request.path).ok_or(Error::UnsupportedPath)?;
+        if request.operation == Operation::Help {
+            return Ok(Some(help::path(self, route, &request)));
+        }
+        let operation = &request.operation;
+        let handler = route
+            .path
+            .operations
+            .get(operation)
+            .ok_or(Error::UnsupportedOperation)?;
+        if route.path.forwarded.contains(operation) {
+            refuse_on_standby(&request).await?;
+        }
+        let warnings = input_warnings(route, &request, &captures);
+        request.fields = fields(route, &request, captures)?;
+        let mut response = handler(self.state.clone(), request).await?;
+        if let Some(response) = &mut response {
+            response.warnings.extend(warnings);
+        }
+        Ok(response)
+    }
+
+    /// Whether a write's target exists; `None` where the path does not tell.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedPath`] where nothing matches, and the handler's own.
+    pub async fn exists(&self, mut request: Request) -> Result<Option<bool>, Error> {
+        self.check()?;
+        let (route, captures) = self.route(&request.path).ok_or(Error::UnsupportedPath)?;
+        let Some(handler) = &route.path.exists else {
+            return Ok(None);
+        };
+        request.fields = fields(route, &request, captures)?;
+        handler(self.state.clone(), request).await.map(Some)
+    }
+
+    /// Runs the initialize hook.
+    ///
+    /// # Errors
+    /// What the hook fails with.
+    pub async fn start(&self, request: Request) -> Result<(), Error> {
+        self.check()?;
+        match &self.initialize {
+            Some(hook) => hook(self.state.clone(), request).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Runs the invalidate hook.
+    pub async fn invalidated(&self, key: String) {
+        if let Some(hook) = &self.invalidate {
+            hook(self.state.clone(), key).await;
+        }
+    }
+
+    /// Runs the clean hook.
+    pub async fn stop(&self) {
+        if let Some(hook) = &self.clean {
+            hook(self.state.clone()).await;
+        }
+    }
+
+    fn route(&self, path: &str) -> Option<(&Route<S>, BTreeMap<String, String>)> {
+        let path = normal(path);
+        self.routes
+            .iter()
+            .find_map(|route| Some((route, route.captures(path)?)))
+    }
+
+    async fn handle_lease(&self, request: Request) -> Result<Option<Response>, Error> {
+        let kind = request
+            .secret
+            .as_ref()
+            .and_then(|secret| secret.secret_type());
+        let Some(secret) = kind.and_then(|kind| self.secrets.get(kind)) else {
+            return Err(Error::internal("secret is unsupported by this backend"));
+        };
+        let renews = request.operation == Operation::Renew;
+        let handler = if renews {
+            &secret.renew
+        } else {
+            &secret.revoke
+        };
+        let handler = handler.as_ref().ok_or(Error::UnsupportedOperation)?;
+        refuse_on_standby(&request).await?;
+        handler(self.state.clone(), request).await
+    }
+
+    /// A failure to learn the server's version must not fail the help: the
+    /// server builds its whole OpenAPI document from every mount's answer.
+    async fn root_help(&self, request: &Request) -> Response {
+        let version = request
+            .system
+            .plugin_env()
+            .await
+            .unwrap_or_default()
+            .version;
+        let prefix = request
+            .data
+            .get("requestResponsePrefix")
+            .and_then(Value::as_str);
+        let document = openapi::document(self, &version, prefix.unwrap_or_default());
+        help::root(self, document)
+    }
+}
+
+/// Vault: the text of this error makes the server forward the request.
+async fn refuse_on_standby(request: &Request) -> Result<(), Error> {
+    if request.system.replication_state().await?.is_standby() {
+        return Err(Error::ReadOnly);
+    }
+    Ok(())
+}
+
+fn fields<S>(
+    route: &Route<S>,
+    request: &Request,
+    captures: BTreeMap<String, String>,
+) -> Result<FieldData, Error> {
+    let mut raw = request.data.clone();
+    raw.extend(
+        captures
+            .into_iter()
+            .map(|(name, value)| (name, Value::String(value))),
+    );
+    FieldData::new(route.schema.clone(), raw)
+}
+
+/// Vault: the texts of its framework.
+fn input_warnings<S>(
+    route: &Route<S>,
+    request: &Request,
+    captures: &BTreeMap<String, String>,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let names = |keep: &dyn Fn(&str) -> bool| {
+        let mut names: Vec<_> = request
+            .data
+            .keys()
+            .map(String::as_str)
+            .filter(|name| keep(name))
+            .collect();
+        names.sort_unstable();
+        names.join(" ")
+    };
+    let unknown = names(&|name| !route.schema.contains_key(name));
+    if !unknown.is_empty() && !route.path.takes_arbitrary_input {
+        warnings.push(format!(
+            "Endpoint ignored these unrecognized parameters: [{unknown}]"
+        ));
+    }
+    let replaced = names(&|name| captures.contains_key(name));
+    if !replaced.is_empty() {
+        warnings.push(format!(
+            "Endpoint replaced the value of these parameters with the values captured from the \
+             endpoint's path: [{replaced}]"
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests;
