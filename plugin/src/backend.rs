@@ -1,0 +1,92 @@
+//! One mount of the engine: its paths, its secret type, its rollback, and the
+//! state that its requests share. A process serves many mounts; each gets its
+//! own `State`, so nothing here is global.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::RwLock;
+use vault_plugin_sdk::{Backend, BackendKind, Error, Request, SpecialPaths};
+
+use crate::client::Client;
+use crate::paths::{self, config};
+use crate::{secret_key, wal};
+
+pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+const HELP: &str = "Issues short-lived keys for an LLM gateway.
+
+Write the gateway's address and admin key to config, describe who may call what
+in roles/<name>, then read creds/<name>: the answer is a key that lives as long
+as its lease. Renewing, revoking or losing the lease renews or ends the key.";
+
+/// What the requests of one mount share.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The client for the stored configuration, built at first use. Empty after
+    /// each change of the configuration, here or on another node.
+    client: RwLock<Option<Arc<Client>>>,
+}
+
+impl State {
+    /// The client for the configuration in storage.
+    ///
+    /// # Errors
+    /// A user error that says what to write when there is no configuration.
+    pub(crate) async fn client(&self, req: &Request) -> Result<Arc<Client>, Error> {
+        if let Some(client) = self.client.read().await.as_ref() {
+            return Ok(Arc::clone(client));
+        }
+        // The lock is held while the entry is read, so that a write that comes
+        // in between cannot be overwritten by what was read before it.
+        let mut slot = self.client.write().await;
+        if let Some(client) = slot.as_ref() {
+            return Ok(Arc::clone(client));
+        }
+        let entry = config::load(req).await?.ok_or_else(|| {
+            Error::user(
+                "the engine is not configured: write base_url and master_key to config first",
+            )
+        })?;
+        let client = Arc::new(Client::new(&entry)?);
+        *slot = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Runs `change` on the stored configuration while no request can read it,
+    /// then forgets the client that was built from the old one.
+    pub(crate) async fn change_config<T>(
+        &self,
+        change: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let mut slot = self.client.write().await;
+        let changed = change.await;
+        *slot = None;
+        changed
+    }
+
+    async fn invalidate(&self, key: &str) {
+        if key == config::STORAGE_KEY {
+            *self.client.write().await = None;
+        }
+    }
+}
+
+pub(crate) fn backend() -> Backend<State> {
+    let backend = Backend::new(BackendKind::Secrets, State::default())
+        .help(HELP)
+        .version(VERSION)
+        .special_paths(SpecialPaths {
+            seal_wrap_storage: vec![config::STORAGE_KEY.into()],
+            local_storage: vec!["wal/".into()],
+            ..SpecialPaths::default()
+        })
+        .secret(secret_key::secret_type())
+        .invalidate(|state: Arc<State>, key: String| async move {
+            state.invalidate(&key).await;
+        })
+        .wal_rollback(Duration::ZERO, wal::rollback);
+    paths::all()
+        .into_iter()
+        .fold(backend, |backend, path| backend.path(path))
+}

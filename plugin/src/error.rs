@@ -1,0 +1,54 @@
+//! How a failure at the gateway is told to Vault: 400 for what a person can
+//! cure here, 502 for a gateway that is down or makes no sense.
+
+use thiserror::Error;
+use vault_plugin_sdk as sdk;
+
+/// A call of the gateway that did not do what it should. Carries the gateway's
+/// address and no secret.
+#[derive(Debug, Error)]
+pub(crate) enum GatewayError {
+    #[error(
+        "the gateway at {base_url} can't be reached ({reason}): is it running, and does config name its admin address?"
+    )]
+    Unreachable {
+        base_url: String,
+        reason: &'static str,
+    },
+    #[error(
+        "the gateway at {base_url} refused the admin key with status {status} ({message}): write a good master_key to config"
+    )]
+    AdminKeyRefused {
+        base_url: String,
+        status: u16,
+        message: String,
+    },
+    #[error("the gateway at {base_url} refused with status {status}: {message}")]
+    Refused {
+        base_url: String,
+        status: u16,
+        message: String,
+    },
+    #[error("the gateway at {base_url} failed with status {status}: {message}")]
+    Failed {
+        base_url: String,
+        status: u16,
+        message: String,
+    },
+    #[error(
+        "the gateway at {base_url} gave an answer that is none of a LiteLLM key API ({reason}): does config name the right address?"
+    )]
+    Unexpected { base_url: String, reason: String },
+}
+
+impl From<GatewayError> for sdk::Error {
+    fn from(error: GatewayError) -> Self {
+        let text = error.to_string();
+        match error {
+            GatewayError::AdminKeyRefused { .. } | GatewayError::Refused { .. } => Self::user(text),
+            GatewayError::Unreachable { .. }
+            | GatewayError::Failed { .. }
+            | GatewayError::Unexpected { .. } => Self::coded(502, text),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The secrets engine's process: hands the backend to the SDK, which speaks
+//! with the Vault or OpenBao server that started it.
+
+use std::process::ExitCode;
+
+use vault_plugin_sdk::{ServeOptions, serve};
+
+mod alias;
+mod backend;
+mod client;
+mod error;
+mod failpoint;
+mod paths;
+mod secret_key;
+#[cfg(test)]
+mod testing;
+mod wal;
+
+fn main() -> ExitCode {
+    serve(
+        &ServeOptions {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            description: "A secrets engine for Vault and OpenBao: leased keys for an LLM gateway (llm-proxy or LiteLLM).",
+        },
+        |_setup| Ok(backend::backend()),
+    )
+}

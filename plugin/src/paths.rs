@@ -1,0 +1,19 @@
+//! The engine's paths, one file each, all in the same order: help text, entry,
+//! path definition, callbacks, storage.
+
+use vault_plugin_sdk::Path;
+
+use crate::backend::State;
+
+pub(crate) mod config;
+pub(crate) mod creds;
+pub(crate) mod roles;
+
+pub(crate) fn all() -> Vec<Path<State>> {
+    vec![
+        config::path(),
+        roles::list_path(),
+        roles::path(),
+        creds::path(),
+    ]
+}

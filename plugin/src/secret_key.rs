@@ -1,0 +1,122 @@
+//! The secret type `litellm_key`: what a lease remembers of its key, and how
+//! the key is renewed and ended. Needs neither the role nor the key itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use vault_plugin_sdk::lease::{TtlInputs, calculate_ttl};
+use vault_plugin_sdk::{Error, LeaseOptions, Request, Response, Secret, SecretType};
+
+use crate::backend::State;
+use crate::client::Deleted;
+
+pub(crate) const SECRET_TYPE: &str = "litellm_key";
+
+/// How long a key outlives its lease: Vault revokes when the lease ends, and a
+/// revocation that is late or lost must not be cut short by the key's expiry,
+/// nor may the key live on for long when Vault is gone.
+pub(crate) const EXPIRY_SLACK: Duration = Duration::from_secs(60);
+
+/// LiteLLM: a life is written as whole seconds with their unit.
+pub(crate) fn key_duration(ttl: Duration) -> String {
+    format!("{}s", (ttl + EXPIRY_SLACK).as_secs())
+}
+
+/// A lease's internal data: enough to find the key again, nothing secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LeaseRecord {
+    /// SHA-256 of the key, as the gateway files it.
+    pub(crate) key_hash: String,
+    pub(crate) key_alias: String,
+    /// The gateway that issued the key.
+    pub(crate) base_url: String,
+}
+
+impl LeaseRecord {
+    pub(crate) fn into_internal_data(self) -> Map<String, Value> {
+        [
+            ("key_hash", self.key_hash),
+            ("key_alias", self.key_alias),
+            ("base_url", self.base_url),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect()
+    }
+
+    fn of(secret: &Secret) -> Result<Self, Error> {
+        serde_json::from_value(Value::Object(secret.internal_data.clone())).map_err(|_| {
+            Error::internal("the lease's internal data is not a record of this engine")
+        })
+    }
+}
+
+pub(crate) fn secret_type() -> SecretType<State> {
+    SecretType::new(SECRET_TYPE).renew(renew).revoke(revoke)
+}
+
+async fn renew(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
+    let secret = lease_of(&req)?;
+    let record = LeaseRecord::of(secret)?;
+    let (ttl, warnings) = calculate_ttl(TtlInputs {
+        system_default: req.system.default_lease_ttl().await?,
+        system_max: req.system.max_lease_ttl().await?,
+        increment: secret.lease.increment,
+        backend_ttl: secret.lease.ttl,
+        backend_max_ttl: secret.lease.max_ttl,
+        issue_time: secret.lease.issue_time,
+        now: Utc::now(),
+        ..TtlInputs::default()
+    })?;
+    let client = state.client(&req).await?;
+    if record.base_url != client.base_url() {
+        return Err(elsewhere(&record, client.base_url(), "renewed"));
+    }
+    // The key first: were Vault told first, a crash in between would leave a
+    // lease that outlives its key.
+    client.extend(&record.key_hash, &key_duration(ttl)).await?;
+    Ok(Some(Response {
+        // No data: Vault then drops its own copy of the key from the lease.
+        data: None,
+        secret: Some(Secret {
+            internal_data: secret.internal_data.clone(),
+            lease: LeaseOptions {
+                ttl,
+                ..secret.lease.clone()
+            },
+            ..Secret::default()
+        }),
+        warnings,
+        ..Response::default()
+    }))
+}
+
+async fn revoke(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
+    let record = LeaseRecord::of(lease_of(&req)?)?;
+    let client = state.client(&req).await?;
+    let mut deleted = client.delete_hash(&record.key_hash).await?;
+    if deleted == Deleted::Absent {
+        deleted = client.delete_alias(&record.key_alias).await?;
+    }
+    // Absence proves the key's end only where the key was issued.
+    if deleted == Deleted::Absent && record.base_url != client.base_url() {
+        return Err(elsewhere(&record, client.base_url(), "revoked"));
+    }
+    Ok(None)
+}
+
+fn lease_of(req: &Request) -> Result<&Secret, Error> {
+    req.secret
+        .as_ref()
+        .ok_or_else(|| Error::internal("the request carries no lease"))
+}
+
+fn elsewhere(record: &LeaseRecord, configured: &str, done: &str) -> Error {
+    Error::user(format!(
+        "the key was issued at {}, but config names {configured}: it can be {done} only where it was issued. Write that address to config until its leases have ended",
+        record.base_url
+    ))
+}
