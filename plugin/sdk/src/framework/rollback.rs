@@ -61,7 +61,7 @@ async fn undo<S: Send + Sync + 'static>(
         created_at,
     } = entry;
     let logged = kind.clone();
-    (rollback.handler)(
+    let outcome = (rollback.handler)(
         backend.state.clone(),
         request.clone(),
         kind,
@@ -70,7 +70,10 @@ async fn undo<S: Send + Sync + 'static>(
     )
     .await
     .inspect_err(|error| error!(wal.kind = logged, %error, "undoing a write failed"))?;
-    wal::delete(storage, id).await
+    match outcome {
+        WalOutcome::Done => wal::delete(storage, id).await,
+        WalOutcome::Keep => Ok(()),
+    }
 }
 
 /// Vault: `immediate` in the tick's data overrides the minimum age.
