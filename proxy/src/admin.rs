@@ -1,0 +1,91 @@
+//! Owns the key API: one operation a file. Each handler authenticates, reads
+//! its body into typed fields, changes the store in one transaction, and then
+//! the caches, before it answers. Called by the router.
+
+mod duration;
+mod fields;
+pub(crate) mod key_block;
+pub(crate) mod key_delete;
+pub(crate) mod key_generate;
+pub(crate) mod key_info;
+pub(crate) mod key_list;
+pub(crate) mod key_update;
+mod view;
+
+use std::future::Future;
+
+use axum::{
+    Json,
+    extract::Request,
+    response::{IntoResponse as _, Response},
+};
+use http::{HeaderMap, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::{
+    app::AppState,
+    auth::{Caller, authenticate},
+    body,
+    error::ApiError,
+    key::KeyHash,
+};
+
+/// No change to a key needs more; the data plane's limit is for prompts.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Names the fields of a request that are LiteLLM's and have no effect here.
+const IGNORED_HEADER: &str = "x-llm-proxy-ignored";
+
+/// Lets only the master key pass.
+///
+/// # Errors
+/// 401 without a good key, and for an ordinary one as LiteLLM does.
+async fn require_master(state: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
+    match authenticate(state, headers).await? {
+        Caller::Master => Ok(()),
+        Caller::Key(_) => Err(ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, Only proxy admin can manage keys: use the master key.",
+        )),
+    }
+}
+
+async fn read_body(request: Request) -> Result<Map<String, Value>, ApiError> {
+    body::read_object(request, BODY_BYTES_MAX).await
+}
+
+/// Runs a change to its end, whatever becomes of the client.
+async fn change<T: Send + 'static>(
+    state: &AppState,
+    work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    state
+        .tasks
+        .run(work)
+        .await
+        .map_err(|_| ApiError::internal())?
+}
+
+/// The key that a request names, by itself or by its hash.
+fn named_key(body: &Map<String, Value>) -> Result<Option<KeyHash>, ApiError> {
+    match body.get("key") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => KeyHash::from_key_or_hash(text)
+            .map(Some)
+            .ok_or_else(|| ApiError::bad_request("key", "key must be a key or its SHA-256 in hexadecimal digits")),
+        Some(_) => Err(ApiError::validation("string_type", ["body", "key"], "Input should be a valid string")),
+    }
+}
+
+fn key_not_found() -> ApiError {
+    ApiError::not_found("key", "Key not found.")
+}
+
+fn answer(body: Value, ignored: &[&'static str]) -> Response {
+    let mut response = Json(body).into_response();
+    if !ignored.is_empty()
+        && let Ok(names) = HeaderValue::try_from(ignored.join(","))
+    {
+        response.headers_mut().insert(IGNORED_HEADER, names);
+    }
+    response
+}

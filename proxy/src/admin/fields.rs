@@ -1,0 +1,218 @@
+//! Owns the fields that a key may be given, on generate and on update alike:
+//! parsed once into types. A field of LiteLLM's that has no effect here is
+//! remembered by name; a field nobody knows is refused, because its sender
+//! believes that it restricts the key.
+
+use serde_json::{Map, Value};
+
+use super::duration::Span;
+use crate::{
+    error::ApiError,
+    key::{Key, KeyType},
+    money::{MoneyError, NanoUsd},
+};
+
+/// Far above any sensible name; keeps rows and log lines small.
+const NAME_CHARACTERS_MAX: usize = 256;
+
+/// What a request sets. The outer option: whether the field was sent; the
+/// inner one: null takes the rule away.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) alias: Option<Option<String>>,
+    pub(super) models: Option<Vec<String>>,
+    pub(super) max_budget: Option<Option<NanoUsd>>,
+    pub(super) duration: Option<Option<Span>>,
+    pub(super) metadata: Option<Map<String, Value>>,
+    pub(super) blocked: Option<bool>,
+    pub(super) key_type: Option<KeyType>,
+    pub(super) allowed_routes: Option<Vec<String>>,
+    pub(super) user_id: Option<Option<String>>,
+    pub(super) team_id: Option<Option<String>>,
+    pub(super) ignored: Vec<&'static str>,
+}
+
+/// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
+const IGNORED: [&str; 53] = [
+    "access_group_ids", "agent_id", "aliases", "allowed_cache_controls",
+    "allowed_passthrough_routes", "allowed_vector_store_indexes", "auto_rotate",
+    "budget_duration", "budget_fallbacks", "budget_id", "budget_limits", "config",
+    "default_estimated_output_tokens", "default_estimated_output_tokens_per_model",
+    "denied_passthrough_routes", "disable_global_guardrails", "enable_prompt_caching",
+    "enforced_params", "guardrails", "key_name", "max_parallel_requests", "mcp_rpm_limit",
+    "model_max_budget", "model_rpm_limit", "model_tpm_limit", "object_permission",
+    "organization_id", "permissions", "policies", "project_id", "prompts", "rotation_interval",
+    "router_settings", "rpm_limit", "rpm_limit_type", "send_invite_email", "soft_budget",
+    "soft_budget_cooldown", "spend", "tag_rpm_limit", "tags", "temp_budget_expiry",
+    "temp_budget_increase", "throttle_on_budget_exceeded", "token", "token_id", "tpd_limit",
+    "tpm_limit", "tpm_limit_type", "expires", "created_by", "updated_by", "end_user_budget_id",
+];
+
+impl Fields {
+    /// `key` is left to the operation: it means another thing in each.
+    pub(super) fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
+        let mut fields = Self::default();
+        for (name, value) in body {
+            match name.as_str() {
+                "key" => {}
+                "key_alias" => fields.alias = Some(text(name, value)?),
+                "models" => fields.models = Some(list(name, value)?),
+                "max_budget" => fields.max_budget = Some(budget(value)?),
+                "duration" => fields.duration = Some(duration(value)?),
+                "metadata" => fields.metadata = Some(object(name, value)?),
+                "blocked" => fields.blocked = flag(name, value)?,
+                "key_type" => fields.key_type = key_type(value)?,
+                "allowed_routes" => fields.allowed_routes = Some(list(name, value)?),
+                "user_id" => fields.user_id = Some(text(name, value)?),
+                "team_id" => fields.team_id = Some(text(name, value)?),
+                name => fields.without_effect(name, value)?,
+            }
+        }
+        fields.ignored.sort_unstable();
+        Ok(fields)
+    }
+
+    fn without_effect(&mut self, name: &str, value: &Value) -> Result<(), ApiError> {
+        let known = IGNORED.iter().find(|known| **known == name).ok_or_else(|| {
+            let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
+            ApiError::bad_request(&name, format!("the field {name} is not supported: leave it out"))
+        })?;
+        let says_nothing = match value {
+            Value::Null => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(entries) => entries.is_empty(),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        };
+        if !says_nothing {
+            self.ignored.push(known);
+        }
+        Ok(())
+    }
+
+    /// Puts what was sent into `key`; alias and expiry need more than the
+    /// fields and are left to the operation.
+    pub(super) fn apply(&self, key: &mut Key) {
+        if let Some(models) = &self.models {
+            key.models.clone_from(models);
+        }
+        if let Some(budget) = self.max_budget {
+            key.max_budget = budget;
+        }
+        if let Some(metadata) = &self.metadata {
+            key.metadata.clone_from(metadata);
+        }
+        if let Some(blocked) = self.blocked {
+            key.blocked = blocked;
+        }
+        if let Some(key_type) = self.key_type {
+            key.key_type = key_type;
+            key.allowed_routes = key_type.routes();
+        }
+        if let Some(routes) = self.allowed_routes.as_ref().filter(|routes| !routes.is_empty()) {
+            key.allowed_routes.clone_from(routes);
+        }
+        if let Some(user_id) = &self.user_id {
+            key.user_id.clone_from(user_id);
+        }
+        if let Some(team_id) = &self.team_id {
+            key.team_id.clone_from(team_id);
+        }
+    }
+}
+
+fn invalid(kind: &str, name: &str, message: &str) -> ApiError {
+    ApiError::validation(kind, ["body", name], message)
+}
+
+fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if text.chars().count() > NAME_CHARACTERS_MAX => Err(ApiError::bad_request(
+            name,
+            format!("{name} is longer than {NAME_CHARACTERS_MAX} characters"),
+        )),
+        Value::String(text) => Ok(Some(text.clone())),
+        _ => Err(invalid("string_type", name, "Input should be a valid string")),
+    }
+}
+
+fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
+    let wrong = || invalid("list_type", name, "Input should be a valid list of strings");
+    match value {
+        Value::Null => Ok(Vec::new()),
+        Value::Array(items) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
+            .collect(),
+        _ => Err(wrong()),
+    }
+}
+
+fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
+    match value {
+        Value::Null => Ok(Map::new()),
+        Value::Object(entries) => Ok(entries.clone()),
+        _ => Err(invalid("dict_type", name, "Input should be a valid dictionary")),
+    }
+}
+
+fn flag(name: &str, value: &Value) -> Result<Option<bool>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::Bool(flag) => Ok(Some(*flag)),
+        _ => Err(invalid("bool_type", name, "Input should be a valid boolean")),
+    }
+}
+
+fn key_type(value: &Value) -> Result<Option<KeyType>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => KeyType::parse(text).map(Some).ok_or_else(|| {
+            invalid("enum", "key_type", "Input should be 'llm_api', 'management', 'read_only' or 'default'")
+        }),
+        _ => Err(invalid("string_type", "key_type", "Input should be a valid string")),
+    }
+}
+
+/// LiteLLM: a number, its text, or a boolean; zero refuses the first call.
+fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
+    let unreadable = || {
+        invalid(
+            "float_parsing",
+            "max_budget",
+            "Input should be a valid number, unable to parse string as a number",
+        )
+    };
+    let text = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        Value::Bool(flag) => u8::from(*flag).to_string(),
+        Value::Array(_) | Value::Object(_) => return Err(unreadable()),
+    };
+    NanoUsd::from_decimal(&text).map(Some).map_err(|error| {
+        // What Rust reads as a float but we do not is NaN or infinite.
+        if matches!(error, MoneyError::Malformed) && text.parse::<f64>().is_err() {
+            return unreadable();
+        }
+        ApiError::bad_request("max_budget", "max_budget must be a non-negative finite number of USD, at most 9 billion")
+    })
+}
+
+/// LiteLLM: null and `"-1"` mean that the key never expires.
+fn duration(value: &Value) -> Result<Option<Span>, ApiError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) if text == "-1" => Ok(None),
+        Value::String(text) => Span::parse(text).map(Some).ok_or_else(bad_duration),
+        _ => Err(invalid("string_type", "duration", "Input should be a valid string")),
+    }
+}
+
+pub(super) fn bad_duration() -> ApiError {
+    ApiError::bad_request(
+        "duration",
+        "duration must be a whole number and a unit (s, m, h, d, w or mo), as in 30d, ending before the year 10000",
+    )
+}

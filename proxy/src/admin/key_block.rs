@@ -1,0 +1,61 @@
+//! `POST /key/block` and `POST /key/unblock`: take a key out of service and
+//! back, without ending it. Both may be repeated.
+
+use axum::{extract::{Request, State}, response::Response};
+use serde_json::{Value, json};
+
+use super::{answer, change, key_not_found, named_key, read_body, require_master, view};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    key::{Key, KeyHash},
+    store::{self, StoreError},
+};
+
+pub(crate) async fn block(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    handle(&state, request, Turn::Off).await
+}
+
+pub(crate) async fn unblock(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    handle(&state, request, Turn::On).await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    On,
+    Off,
+}
+
+async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Response, ApiError> {
+    require_master(state, request.headers()).await?;
+    let body = read_body(request).await?;
+    let hash = named_key(&body)?
+        .ok_or_else(|| ApiError::validation("missing", ["body", "key"], "Field required"))?;
+    let changing = state.clone();
+    let key = change(state, async move { write(&changing, hash, turn).await }).await?;
+    let spend = view::spend(state, &key).await?;
+    let mut row = view::row(&key, spend, state.clock.now());
+    row.insert("token".to_owned(), json!(hash.to_string()));
+    Ok(answer(Value::Object(row), &[]))
+}
+
+async fn write(state: &AppState, hash: KeyHash, turn: Turn) -> Result<Key, ApiError> {
+    let mut write = state.store.begin_write().await?;
+    let mut key = store::keys::find(&mut write, hash).await?.ok_or_else(key_not_found)?;
+    key.blocked = turn == Turn::Off;
+    key.updated_at = state.clock.now();
+    store::keys::put(&mut write, &key).await?;
+    write
+        .commit()
+        .await
+        .map_err(StoreError::while_doing("committing a blocked key"))?;
+    state.keys.invalidate(hash);
+    tracing::info!(key.hash = %hash, key.blocked = key.blocked, "key blocked or unblocked");
+    Ok(key)
+}

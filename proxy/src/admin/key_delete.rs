@@ -1,0 +1,88 @@
+//! `POST /key/delete`: ends keys, named by themselves, their hashes, or their
+//! aliases. The account and the usage rows stay: spend is never lost. From the
+//! answer on, a deleted key is refused.
+
+use axum::{extract::{Request, State}, response::Response};
+use serde_json::{Map, Value, json};
+
+use super::{answer, change, read_body, require_master};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    failpoint,
+    key::KeyHash,
+    store::{self, StoreError},
+};
+
+/// One transaction must not hold the writer for long.
+const KEYS_MAX: usize = 1_000;
+
+pub(crate) async fn handle(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    require_master(&state, request.headers()).await?;
+    let body = read_body(request).await?;
+    let (keys, aliases) = (names(&body, "keys")?, names(&body, "key_aliases")?);
+    if keys.is_empty() && aliases.is_empty() {
+        return Err(ApiError::validation(
+            "value_error",
+            ["body", ""],
+            "Value error, At least one of 'keys' or 'key_aliases' must be provided.",
+        ));
+    }
+    if keys.len() + aliases.len() > KEYS_MAX {
+        return Err(ApiError::bad_request("keys", format!("at most {KEYS_MAX} keys at a time")));
+    }
+    // LiteLLM: the answer repeats the whole list, also what was not there.
+    let echoed: Vec<String> = keys.iter().chain(&aliases).cloned().collect();
+    let changing = state.clone();
+    change(&state, async move { delete(&changing, &keys, &aliases).await }).await?;
+    Ok(answer(json!({ "deleted_keys": echoed }), &[]))
+}
+
+fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError> {
+    let wrong = || ApiError::validation("list_type", ["body", field], "Input should be a valid list of strings");
+    match body.get(field) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
+            .collect(),
+        Some(_) => Err(wrong()),
+    }
+}
+
+async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result<(), ApiError> {
+    let mut write = state.store.begin_write().await?;
+    let mut hashes: Vec<KeyHash> = keys
+        .iter()
+        .filter_map(|key| KeyHash::from_key_or_hash(key))
+        .collect();
+    for alias in aliases {
+        hashes.extend(store::keys::find_alias(&mut write, alias).await?);
+    }
+    let mut deleted = Vec::new();
+    for hash in hashes {
+        if store::keys::delete(&mut write, hash, state.clock.now()).await? {
+            deleted.push(hash);
+        }
+    }
+    if deleted.is_empty() {
+        return Err(ApiError::not_found("keys", "No keys found"));
+    }
+    failpoint::pass("key_delete.before_commit").await;
+    write
+        .commit()
+        .await
+        .map_err(StoreError::while_doing("committing a deletion"))?;
+    failpoint::pass("key_delete.after_commit").await;
+    for hash in &deleted {
+        state.keys.invalidate(*hash);
+    }
+    for hash in &deleted {
+        state.ledger.removed(hash).await;
+        tracing::info!(key.hash = %hash, "key deleted");
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! `POST /key/generate`: makes a key and shows it once. The key and its
+//! account begin in one transaction.
+
+use axum::{extract::{Request, State}, response::Response};
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer, change,
+    fields::{Fields, bad_duration},
+    read_body, require_master, view,
+};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    failpoint,
+    key::{Key, KeyType, Token, TokenError},
+    money::NanoUsd,
+    store::{self, StoreError},
+};
+
+pub(crate) async fn handle(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    require_master(&state, request.headers()).await?;
+    let body = read_body(request).await?;
+    let fields = Fields::parse(&body)?;
+    let token = token(&body)?;
+    let key = new_key(&token, &fields, state.clock.now())?;
+    let stored = key.clone();
+    let changing = state.clone();
+    change(&state, async move { write(&changing, &stored).await }).await?;
+    Ok(answer(shown(&token, &key, state.clock.now()), &fields.ignored))
+}
+
+/// A generated key, or the caller's own when it is hard enough to guess.
+fn token(body: &Map<String, Value>) -> Result<Token, ApiError> {
+    let chosen = match body.get("key") {
+        None | Some(Value::Null) => {
+            return Token::generate().map_err(|error| {
+                tracing::error!(error = %error, "generating a key failed");
+                ApiError::internal()
+            });
+        }
+        Some(Value::String(text)) => text,
+        Some(_) => return Err(ApiError::validation("string_type", ["body", "key"], "Input should be a valid string")),
+    };
+    let refused = |message: &str| ApiError::bad_request("key", message);
+    let token = Token::parse(chosen).map_err(|error| match error {
+        TokenError::Prefix => refused("Invalid key format. LiteLLM Virtual Key must start with 'sk-'."),
+        TokenError::Checksum => refused("the prefix sk-llp_ is for keys that this gateway generates: choose another"),
+        TokenError::Shape | TokenError::Random => refused("a key has at most 512 printable ASCII characters"),
+    })?;
+    if !token.is_strong() {
+        return Err(refused(
+            "Invalid key format: a chosen key needs at least 22 random characters after 'sk-'. Leave it out to have one generated.",
+        ));
+    }
+    Ok(token)
+}
+
+fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, ApiError> {
+    let mut key = Key {
+        hash: token.hash(),
+        key_name: token.masked(),
+        alias: fields.alias.clone().flatten(),
+        models: Vec::new(),
+        max_budget: None,
+        expires_at: match fields.duration.flatten() {
+            Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
+            None => None,
+        },
+        blocked: false,
+        metadata: Map::new(),
+        key_type: KeyType::Default,
+        allowed_routes: Vec::new(),
+        user_id: None,
+        team_id: None,
+        created_at: now,
+        updated_at: now,
+    };
+    fields.apply(&mut key);
+    Ok(key)
+}
+
+async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
+    let mut write = state.store.begin_write().await?;
+    if let Some(alias) = &key.alias
+        && store::keys::find_alias(&mut write, alias).await?.is_some()
+    {
+        return Err(alias_taken(alias));
+    }
+    if store::keys::find(&mut write, key.hash).await?.is_some() {
+        return Err(ApiError::bad_request("key", "this key exists already: choose another, or use /key/update"));
+    }
+    store::keys::put(&mut write, key).await?;
+    store::ledger::create_account(&mut write, &key.hash, key.max_budget).await?;
+    failpoint::pass("key_generate.before_commit").await;
+    write
+        .commit()
+        .await
+        .map_err(StoreError::while_doing("committing a new key"))?;
+    failpoint::pass("key_generate.after_commit").await;
+    state.keys.invalidate(key.hash);
+    state.ledger.limit_changed(&key.hash, key.max_budget).await;
+    tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key generated");
+    Ok(())
+}
+
+/// LiteLLM's words; the alias is a name, not a secret.
+pub(super) fn alias_taken(alias: &str) -> ApiError {
+    ApiError::bad_request(
+        "key_alias",
+        format!("Key with alias '{alias}' already exists. Unique key aliases across all keys are required."),
+    )
+}
+
+fn shown(token: &Token, key: &Key, now: DateTime<Utc>) -> Value {
+    let exact = |at: DateTime<Utc>| json!(at.format(view::TIME_EXACT).to_string());
+    let hash = key.hash.to_string();
+    let mut row = view::row(key, NanoUsd::ZERO, now);
+    row.remove("status");
+    row.extend([
+        ("key".to_owned(), json!(token.expose())),
+        ("token".to_owned(), json!(hash)),
+        ("token_id".to_owned(), json!(hash)),
+        // LiteLLM: null, though the expiry is set.
+        ("duration".to_owned(), Value::Null),
+        ("expires".to_owned(), key.expires_at.map_or(Value::Null, exact)),
+        ("created_at".to_owned(), exact(key.created_at)),
+        ("updated_at".to_owned(), exact(key.updated_at)),
+        ("created_by".to_owned(), json!("default_user_id")),
+        ("updated_by".to_owned(), json!("default_user_id")),
+    ]);
+    Value::Object(row)
+}

@@ -1,0 +1,79 @@
+//! `GET /key/info`: what a key is and has spent. The master key asks about any
+//! key, a key about itself; on the data plane only about itself. A deleted key
+//! is still told about, with the status `deleted`.
+
+use axum::{
+    extract::{Query, State},
+    response::Response,
+};
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{answer, view};
+use crate::{
+    app::AppState,
+    auth::{Caller, authenticate},
+    error::ApiError,
+    key::{Key, KeyHash},
+};
+
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    key: Option<String>,
+}
+
+/// The admin plane.
+pub(crate) async fn any(
+    State(state): State<AppState>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    match authenticate(&state, &headers).await? {
+        Caller::Key(own) => about_itself(&state, &own, asked).await,
+        Caller::Master => {
+            let sent = asked.key.ok_or_else(not_found)?;
+            let hash = KeyHash::from_key_or_hash(&sent).ok_or_else(not_found)?;
+            if let Some(key) = state.store.key(hash).await? {
+                return show(&state, &key, json!(sent)).await;
+            }
+            let (key, at) = state.store.deleted_key(hash).await?.ok_or_else(not_found)?;
+            let spend = view::spend(&state, &key).await?;
+            let mut row = view::row(&key, spend, state.clock.now());
+            view::mark_deleted(&mut row, at);
+            Ok(answer(json!({"key": sent, "info": row}), &[]))
+        }
+    }
+}
+
+/// The data plane: the master key has nothing to ask here.
+pub(crate) async fn own(
+    State(state): State<AppState>,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    match authenticate(&state, &headers).await? {
+        Caller::Key(own) => about_itself(&state, &own, asked).await,
+        Caller::Master => Err(not_found()),
+    }
+}
+
+async fn about_itself(state: &AppState, own: &Key, asked: Asked) -> Result<Response, ApiError> {
+    let Some(sent) = asked.key else {
+        return show(state, own, json!(own.hash.to_string())).await;
+    };
+    if KeyHash::from_key_or_hash(&sent) != Some(own.hash) {
+        return Err(ApiError::forbidden("a key may only ask about itself: leave the parameter key out"));
+    }
+    show(state, own, json!(sent)).await
+}
+
+async fn show(state: &AppState, key: &Key, named: Value) -> Result<Response, ApiError> {
+    let spend = view::spend(state, key).await?;
+    let row = view::row(key, spend, state.clock.now());
+    Ok(answer(json!({"key": named, "info": row}), &[]))
+}
+
+fn not_found() -> ApiError {
+    ApiError::not_found("key", "Key not found in database")
+}

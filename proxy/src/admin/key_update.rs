@@ -1,0 +1,112 @@
+//! `POST /key/update`: changes the rules of a key that is named by itself, by
+//! its hash, or by its alias. `duration` counts from now. What is left out
+//! stays.
+
+use axum::{extract::{Request, State}, response::Response};
+use serde_json::{Map, Value, json};
+use sqlx::SqliteConnection;
+
+use super::{
+    answer, change,
+    fields::{Fields, bad_duration},
+    key_generate::alias_taken,
+    key_not_found, named_key, read_body, require_master, view,
+};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    failpoint,
+    key::{Key, KeyHash},
+    store::{self, StoreError},
+};
+
+pub(crate) async fn handle(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    require_master(&state, request.headers()).await?;
+    let body = read_body(request).await?;
+    let fields = Fields::parse(&body)?;
+    let ignored = fields.ignored.clone();
+    let named = named_key(&body)?;
+    if named.is_none() && fields.alias.as_ref().is_none_or(Option::is_none) {
+        return Err(ApiError::validation(
+            "value_error",
+            ["body", ""],
+            "Value error, either key or key_alias must be provided",
+        ));
+    }
+    let changing = state.clone();
+    let key = change(&state, async move { write(&changing, named, &fields).await }).await?;
+    let spend = view::spend(&state, &key).await?;
+    let mut row = view::row(&key, spend, state.clock.now());
+    let hash = key.hash.to_string();
+    row.insert("key".to_owned(), as_sent(&body).unwrap_or_else(|| json!(hash)));
+    row.insert("token".to_owned(), json!(hash));
+    Ok(answer(Value::Object(row), &ignored))
+}
+
+/// LiteLLM: the answer repeats how the key was named.
+fn as_sent(body: &Map<String, Value>) -> Option<Value> {
+    body.get("key").filter(|sent| sent.is_string()).cloned()
+}
+
+async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Result<Key, ApiError> {
+    let mut write = state.store.begin_write().await?;
+    let mut key = find(&mut write, named, fields).await?;
+    if let Some(duration) = fields.duration {
+        key.expires_at = match duration {
+            Some(span) => Some(span.after(state.clock.now()).ok_or_else(bad_duration)?),
+            None => None,
+        };
+    }
+    if named.is_some() && let Some(alias) = &fields.alias {
+        rename(&mut write, &mut key, alias.as_deref()).await?;
+    }
+    fields.apply(&mut key);
+    key.updated_at = state.clock.now();
+    store::keys::put(&mut write, &key).await?;
+    if fields.max_budget.is_some() {
+        store::ledger::set_limit(&mut write, &key.hash, key.max_budget).await?;
+    }
+    failpoint::pass("key_update.before_commit").await;
+    write
+        .commit()
+        .await
+        .map_err(StoreError::while_doing("committing a changed key"))?;
+    failpoint::pass("key_update.after_commit").await;
+    state.keys.invalidate(key.hash);
+    if fields.max_budget.is_some() {
+        state.ledger.limit_changed(&key.hash, key.max_budget).await;
+    }
+    tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key updated");
+    Ok(key)
+}
+
+async fn find(
+    write: &mut SqliteConnection,
+    named: Option<KeyHash>,
+    fields: &Fields,
+) -> Result<Key, ApiError> {
+    if let Some(hash) = named {
+        return store::keys::find(write, hash).await?.ok_or_else(key_not_found);
+    }
+    let alias = fields.alias.clone().flatten().unwrap_or_default();
+    let unknown = || ApiError::not_found("key_alias", format!("Key not found. No key with key_alias='{alias}'."));
+    let hash = store::keys::find_alias(write, &alias).await?.ok_or_else(unknown)?;
+    store::keys::find(write, hash).await?.ok_or_else(unknown)
+}
+
+async fn rename(
+    write: &mut SqliteConnection,
+    key: &mut Key,
+    alias: Option<&str>,
+) -> Result<(), ApiError> {
+    if let Some(alias) = alias
+        && store::keys::find_alias(write, alias).await?.is_some_and(|holder| holder != key.hash)
+    {
+        return Err(alias_taken(alias));
+    }
+    key.alias = alias.map(str::to_owned);
+    Ok(())
+}

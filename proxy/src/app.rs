@@ -1,0 +1,167 @@
+//! Owns the wiring: what every handler can reach, the order in which things
+//! start, and the order in which they stop. Called by `main`.
+
+mod tasks;
+
+use std::{io::Write as _, sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, signal::unix};
+
+pub(crate) use self::tasks::{TaskLost, Tasks};
+use crate::{
+    clock::Clock,
+    config::{Config, ConfigError, Environment, Options, resolve},
+    key::Cache,
+    ledger::Ledger,
+    router,
+    server::{BindError, Server, bind},
+    store::{OpenError, Store, StoreError},
+};
+
+/// After the drain deadline: what the last writes may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What handlers share. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub(crate) struct AppState {
+    pub(crate) config: Arc<Config>,
+    pub(crate) store: Store,
+    pub(crate) keys: Cache,
+    pub(crate) ledger: Ledger,
+    pub(crate) tasks: Tasks,
+    pub(crate) clock: Clock,
+}
+
+/// Why the gateway did not start: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the ledger cannot be recovered: {0}")]
+    Ledger(#[from] StoreError),
+    #[error("{doing}: {source}")]
+    System {
+        doing: &'static str,
+        source: std::io::Error,
+    },
+}
+
+/// Runs the gateway until it is told to stop, then drains it.
+///
+/// # Errors
+/// Only before it listens; afterwards every failure is a request's.
+pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
+    let (config, warnings) = resolve(options, &Environment::process())?;
+    for warning in warnings {
+        tracing::warn!(setting = %warning.name, place = %warning.place, "setting has no effect");
+    }
+    // Ports first: a second start by mistake must not touch the first one's store.
+    let listener = bind(config.server.listen).await?;
+    let admin_listener = match config.server.admin_listen == config.server.listen {
+        true => None,
+        false => Some(bind(config.server.admin_listen).await?),
+    };
+    let state = open(config).await?;
+    announce(&state, &listener, admin_listener.as_ref())?;
+    run(&state, listener, admin_listener).await?;
+    close(&state).await;
+    Ok(())
+}
+
+async fn open(config: Config) -> Result<AppState, StartError> {
+    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let store = Store::open(&config.database_url).await?;
+    let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;
+    Ok(AppState {
+        config: Arc::new(config),
+        store,
+        keys: Cache::new(),
+        ledger,
+        tasks,
+        clock,
+    })
+}
+
+/// Says where the gateway really listens (a port of 0 is chosen by the
+/// system), and shows a generated master key this once.
+fn announce(
+    state: &AppState,
+    listener: &TcpListener,
+    admin_listener: Option<&TcpListener>,
+) -> Result<(), StartError> {
+    let system = |doing| move |source| StartError::System { doing, source };
+    let listen = listener.local_addr().map_err(system("reading the address"))?;
+    let admin_listen = match admin_listener {
+        Some(listener) => listener.local_addr().map_err(system("reading the address"))?,
+        None => listen,
+    };
+    if state.config.models.is_empty() {
+        tracing::warn!("no models are configured: every call will be refused");
+    }
+    if let Some(dev) = &state.config.dev
+        && dev.master_key_generated
+    {
+        let key = state.config.master_key.expose();
+        writeln!(std::io::stdout(), "LLM_PROXY_MASTER_KEY={key}")
+            .map_err(system("printing the master key"))?;
+    }
+    tracing::info!(
+        %listen,
+        %admin_listen,
+        version = env!("CARGO_PKG_VERSION"),
+        models = state.config.models.len(),
+        "listening"
+    );
+    Ok(())
+}
+
+async fn run(
+    state: &AppState,
+    listener: TcpListener,
+    admin_listener: Option<TcpListener>,
+) -> Result<(), StartError> {
+    let system = |source| StartError::System {
+        doing: "listening for signals",
+        source,
+    };
+    let mut terminate = unix::signal(unix::SignalKind::terminate()).map_err(system)?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).map_err(system)?;
+    let server = Server::new(state.tasks.clone(), state.config.server.connections_max);
+    let routes = match admin_listener {
+        None => router::both_planes(state.clone()),
+        Some(listener) => {
+            server.accept(listener, router::admin_plane(state.clone()));
+            router::data_plane(state.clone())
+        }
+    };
+    server.accept(listener, routes);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!(tasks = state.tasks.running(), "stopping");
+    state.tasks.stop();
+    Ok(())
+}
+
+/// Connections and streams end by themselves up to the deadline; then the
+/// ledger writes what is left, and the store closes behind it.
+async fn close(state: &AppState) {
+    if !state.tasks.drain(state.config.server.drain_timeout).await {
+        tracing::warn!(tasks = state.tasks.running(), "drain deadline passed, open calls are cut");
+    }
+    state.ledger.drain().await;
+    if tokio::time::timeout(CLOSE_TIMEOUT, state.store.close()).await.is_err() {
+        tracing::warn!("the store did not close in time");
+    }
+    if let Some(folder) = state.config.dev.as_ref().and_then(|dev| dev.folder.as_ref())
+        && let Err(error) = std::fs::remove_dir_all(folder)
+    {
+        tracing::warn!(error = %error, "the temporary store stays behind");
+    }
+    tracing::info!("stopped");
+}

@@ -1,0 +1,135 @@
+//! Owns every spawned task of the process: the one place where `tokio::spawn`
+//! is allowed. Work (connections, stream pumps, admin changes) is waited for
+//! at shutdown; services (the ledger's writer) live until the process ends and
+//! are drained by their owners. Called by whoever needs a task.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::sync::{oneshot, watch};
+
+/// A cheap handle; all clones count as one owner.
+#[derive(Clone, Debug)]
+pub(crate) struct Tasks {
+    running: Arc<watch::Sender<usize>>,
+    stopping: Arc<watch::Sender<bool>>,
+}
+
+/// The task ended without an answer: it panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("a task ended without an answer")]
+pub(crate) struct TaskLost;
+
+impl Tasks {
+    pub(crate) fn new() -> Self {
+        Self {
+            running: Arc::new(watch::Sender::new(0)),
+            stopping: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Starts work that shutdown waits for, up to the drain deadline.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let counted = Counted::new(Arc::clone(&self.running));
+        start(async move {
+            let _counted = counted;
+            work.await;
+        });
+    }
+
+    /// Starts a service that outlives the drain, because draining needs it.
+    pub(crate) fn spawn_service(&self, service: impl Future<Output = ()> + Send + 'static) {
+        start(service);
+    }
+
+    /// Runs work to its end even when the caller goes away, and waits for it.
+    /// A change to a key must not stop between its commit and the
+    /// invalidation of the caches because a client closed its connection.
+    ///
+    /// # Errors
+    /// `TaskLost` when the work panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, TaskLost> {
+        let (answer, outcome) = oneshot::channel();
+        self.spawn(async move {
+            // The receiver is gone when the client is; the work is done all the same.
+            let _ = answer.send(work.await);
+        });
+        outcome.await.map_err(|_| TaskLost)
+    }
+
+    /// Tells everyone that the process is going down.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Resolves once `stop` was called.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+
+    /// Waits until no work is left; false when the deadline came first.
+    pub(crate) async fn drain(&self, deadline: Duration) -> bool {
+        let mut running = self.running.subscribe();
+        tokio::time::timeout(deadline, running.wait_for(|count| *count == 0))
+            .await
+            .is_ok()
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        *self.running.borrow()
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one audited spawn: every task is counted or drained by its owner"
+)]
+fn start(future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(future);
+}
+
+/// Counts one running task, also when it panics or is dropped.
+struct Counted(Arc<watch::Sender<usize>>);
+
+impl Counted {
+    fn new(running: Arc<watch::Sender<usize>>) -> Self {
+        running.send_modify(|count| *count += 1);
+        Self(running)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Tasks;
+
+    #[tokio::test(start_paused = true)]
+    async fn drain_waits_for_work_and_gives_up_at_the_deadline() {
+        let tasks = Tasks::new();
+        tasks.spawn(tokio::time::sleep(Duration::from_secs(3)));
+        assert!(!tasks.drain(Duration::from_secs(1)).await);
+        assert!(tasks.drain(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn a_panicking_task_is_counted_out_and_reported() {
+        let tasks = Tasks::new();
+        assert!(tasks.run(async { panic!("on purpose") }).await.is_err());
+        assert!(tasks.drain(Duration::from_secs(1)).await);
+        assert_eq!(tasks.running(), 0);
+    }
+}

@@ -1,0 +1,190 @@
+//! Owns the question who is calling: finds the key in the accepted headers,
+//! parses it, looks it up by its hash, and checks expiry and blocking on every
+//! call. A store that does not answer is 503, never 401. Called by every
+//! handler of both planes that is not public.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    app::AppState,
+    error::ApiError,
+    key::{Key, Token, TokenError, allows},
+    secret::Secret,
+};
+
+/// LiteLLM's order of precedence; `authorization` takes a scheme, the others
+/// the bare key.
+const HEADERS: [&str; 5] = [
+    "x-litellm-api-key",
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+];
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub(crate) enum Caller {
+    Master,
+    Key(Arc<Key>),
+}
+
+/// Who is calling.
+///
+/// # Errors
+/// 401 for a missing, malformed, unknown, blocked or expired key; 503 when the
+/// store does not answer.
+pub(crate) async fn authenticate(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Caller, ApiError> {
+    let presented = presented(headers)?;
+    if is_master(&state.config.master_key, &presented) {
+        return Ok(Caller::Master);
+    }
+    let token = Token::parse(presented.expose()).map_err(|error| match error {
+        TokenError::Prefix => ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, LiteLLM Virtual Key expected: it starts with 'sk-'",
+        ),
+        TokenError::Checksum | TokenError::Shape | TokenError::Random => unknown(),
+    })?;
+    let hash = token.hash();
+    let found = state.keys.find(hash, state.store.key(hash)).await?;
+    let key = found.ok_or_else(unknown)?;
+    check(state, &key)?;
+    Ok(Caller::Key(key))
+}
+
+/// Whether the caller's key may call this path at all.
+///
+/// # Errors
+/// 403 when its `allowed_routes` leave it out.
+pub(crate) fn authorize_route(caller: &Caller, path: &str) -> Result<(), ApiError> {
+    match caller {
+        Caller::Key(key) if !allows(&key.allowed_routes, path) => Err(ApiError::forbidden(
+            "this key is not allowed to call this route: see allowed_routes in GET /key/info",
+        )),
+        Caller::Master | Caller::Key(_) => Ok(()),
+    }
+}
+
+fn check(state: &AppState, key: &Key) -> Result<(), ApiError> {
+    if key.blocked {
+        return Err(ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.",
+        ));
+    }
+    if key.is_expired(state.clock.now()) {
+        return Err(ApiError::unauthorized(
+            "expired_key",
+            "Authentication Error - Expired Key. Obtain a new one.",
+        )
+        .with_param(key.key_name.clone()));
+    }
+    Ok(())
+}
+
+fn unknown() -> ApiError {
+    ApiError::unauthorized(
+        "token_not_found_in_db",
+        "Authentication Error, Invalid API key provided. Check that it is whole and was not revoked.",
+    )
+    .with_param("key")
+}
+
+/// The first header of the order that is there decides, whatever it holds: a
+/// second one must not rescue a bad first one.
+fn presented(headers: &HeaderMap) -> Result<Secret, ApiError> {
+    let Some((name, value)) = HEADERS
+        .iter()
+        .find_map(|name| headers.get(*name).map(|value| (*name, value)))
+    else {
+        return Err(ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, No api key passed in.",
+        ));
+    };
+    let text = value.to_str().map_err(|_| malformed())?.trim();
+    let bare = match (name, without_scheme(text)) {
+        (_, Some(bare)) => bare,
+        ("authorization", None) => return Err(malformed()),
+        (_, None) => text,
+    };
+    if bare.is_empty() {
+        return Err(ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, No api key passed in.",
+        ));
+    }
+    Ok(Secret::new(bare.to_owned()))
+}
+
+/// LiteLLM: `Bearer` and `Basic` are both followed by the key itself.
+fn without_scheme(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("basic");
+    known.then(|| rest.trim())
+}
+
+fn malformed() -> ApiError {
+    ApiError::unauthorized(
+        "auth_error",
+        "Authentication Error, Malformed API Key passed in. Ensure Key has `Bearer ` prefix.",
+    )
+}
+
+/// Digests have one length and reveal nothing by how they differ.
+fn is_master(master: &Secret, presented: &Secret) -> bool {
+    let expected = Sha256::digest(master.expose().as_bytes());
+    let given = Sha256::digest(presented.expose().as_bytes());
+    expected.as_slice().ct_eq(given.as_slice()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::{is_master, presented};
+    use crate::secret::Secret;
+
+    fn check(given: &[(&'static str, &'static str)], expected: Option<&str>) {
+        let headers: HeaderMap = given
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        let found = presented(&headers).ok();
+        assert_eq!(found.as_ref().map(Secret::expose), expected, "{given:?}");
+    }
+
+    #[test]
+    fn the_key_is_taken_from_the_first_accepted_header() {
+        check(&[], None);
+        check(&[("authorization", "Bearer sk-a")], Some("sk-a"));
+        check(&[("authorization", "bearer  sk-a ")], Some("sk-a"));
+        check(&[("authorization", "Basic sk-a")], Some("sk-a"));
+        check(&[("authorization", "sk-a")], None);
+        check(&[("authorization", "Bearer")], None);
+        check(&[("authorization", "Digest sk-a")], None);
+        check(&[("x-api-key", "sk-b")], Some("sk-b"));
+        check(&[("api-key", "sk-c")], Some("sk-c"));
+        check(&[("x-goog-api-key", "sk-d")], Some("sk-d"));
+        check(&[("x-litellm-api-key", "Bearer sk-e")], Some("sk-e"));
+        check(&[("x-litellm-api-key", "sk-e"), ("authorization", "Bearer sk-a")], Some("sk-e"));
+        check(&[("authorization", "rubbish"), ("x-api-key", "sk-b")], None);
+        check(&[("x-api-key", "")], None);
+    }
+
+    #[test]
+    fn the_master_key_must_be_whole() {
+        let master = Secret::new("0123456789abcdef".to_owned());
+        for (given, expected) in [("0123456789abcdef", true), ("0123456789abcde", false), ("0123456789abcdefg", false), ("", false)] {
+            assert_eq!(is_master(&master, &Secret::new(given.to_owned())), expected, "{given}");
+        }
+    }
+}

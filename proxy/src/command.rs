@@ -1,0 +1,95 @@
+//! Owns the subcommands and their arguments. Called by `main`.
+
+mod healthcheck;
+
+use std::{io::Write as _, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    app::{self, StartError},
+    config::{ConfigError, Environment, Options, check},
+    failpoint, telemetry,
+};
+
+/// An OpenAI-compatible gateway that honours short-lived keys and holds their budgets.
+#[derive(Debug, Parser)]
+#[command(name = "llm-proxy", version, arg_required_else_help = true)]
+struct Arguments {
+    /// Print the names of the crash points that this build knows, and exit.
+    #[arg(long)]
+    help_failpoints: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway until SIGTERM or SIGINT.
+    Serve {
+        /// LiteLLM's config.yaml; also LLM_PROXY_CONFIG.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Loopback, a generated master key, a temporary store, the model `demo`.
+        #[arg(long)]
+        dev: bool,
+    },
+    /// Say what the gateway makes of a configuration file.
+    CheckConfig { file: PathBuf },
+    /// Ask the running gateway whether it is ready.
+    Healthcheck {
+        /// As given to `serve`, to find the address.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// Any failure of a subcommand, as one line.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Health(#[from] healthcheck::HealthError),
+    #[error("writing the answer: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+pub(crate) fn run() -> Result<(), CommandError> {
+    let arguments = Arguments::parse();
+    if arguments.help_failpoints {
+        let mut out = std::io::stdout();
+        for name in failpoint::NAMES {
+            writeln!(out, "{name}")?;
+        }
+        return Ok(());
+    }
+    let environment = Environment::process();
+    telemetry::start(environment.text("LLM_PROXY_LOG"));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    match arguments.command {
+        None => Ok(()),
+        Some(Command::Serve { config, dev }) => {
+            let options = Options { file: config, dev };
+            Ok(runtime.block_on(app::serve(&options))?)
+        }
+        Some(Command::CheckConfig { file }) => check_config(file, &environment),
+        Some(Command::Healthcheck { config }) => {
+            Ok(runtime.block_on(healthcheck::run(config, &environment))?)
+        }
+    }
+}
+
+fn check_config(file: PathBuf, environment: &Environment) -> Result<(), CommandError> {
+    let name = file.display().to_string();
+    let mut out = std::io::stdout();
+    for warning in check(file, environment)? {
+        writeln!(out, "{name}: warning: {warning}")?;
+    }
+    writeln!(out, "{name}: valid")?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Owns the gateway's settings: one struct a concern, parsed and checked once
+//! at start from LiteLLM's `config.yaml`, the environment and the command
+//! line. Nothing else reads the environment. Called by `app`.
+
+mod environment;
+mod file;
+mod model_list;
+mod resolve;
+mod tree;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::StatusCode;
+use url::Url;
+
+pub(crate) use self::{
+    environment::Environment,
+    file::{File, Warning, parse},
+    resolve::{ConfigError, Options, check, database_url, listen_address, resolve},
+};
+use crate::{price::Price, secret::Secret};
+
+/// Everything the running gateway was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) master_key: Secret,
+    pub(crate) database_url: String,
+    pub(crate) server: Server,
+    pub(crate) models: Vec<Deployment>,
+    /// LiteLLM: `litellm_settings.budget_exceeded_status_code`, 422 or 429 or 400.
+    pub(crate) budget_exceeded_status: StatusCode,
+    /// Of `--dev`: the generated master key is shown, the store is removed at the end.
+    pub(crate) dev: Option<Dev>,
+}
+
+/// `llm_proxy.server`.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    pub(crate) listen: SocketAddr,
+    /// Equal to `listen`: both planes on one address.
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) connections_max: usize,
+    pub(crate) body_bytes_max: usize,
+    /// How long open calls may go on after a stop was asked for.
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 4000)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 4001)),
+            connections_max: 4_096,
+            body_bytes_max: 10 * 1024 * 1024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What `--dev` made up.
+#[derive(Clone, Debug)]
+pub(crate) struct Dev {
+    pub(crate) master_key_generated: bool,
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// One entry of `model_list`: a public name and where it is served.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) public_name: String,
+    pub(crate) provider: Provider,
+    /// The provider's own name of the model.
+    pub(crate) upstream_model: String,
+    pub(crate) api_base: Url,
+    pub(crate) api_key: Option<Secret>,
+    pub(crate) price: Option<Price>,
+    /// Declared free: both prices given as zero.
+    pub(crate) free: bool,
+    pub(crate) max_output_tokens: Option<u64>,
+    /// Stable over restarts: a hash of what the deployment is.
+    pub(crate) id: String,
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Which dialect the upstream speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Provider {
+    OpenAiCompatible,
+    /// Built in: answers with the prompt, for trying and testing.
+    Echo,
+}

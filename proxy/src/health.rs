@@ -1,0 +1,53 @@
+//! Owns the health routes of both planes: alive while the process runs, ready
+//! while the store answers and no stop was asked for. Readiness also says what
+//! this gateway is, which is how the engine knows whom it talks to.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::app::AppState;
+
+/// A store slower than this is not ready to authenticate anyone.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// LiteLLM: a JSON string, 503 while shutting down.
+pub(crate) async fn liveliness(State(state): State<AppState>) -> Response {
+    if state.tasks.is_stopping() {
+        let body = json!({"status": "shutting_down"});
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
+    Json("I'm alive!").into_response()
+}
+
+pub(crate) async fn readiness(State(state): State<AppState>) -> Response {
+    if state.tasks.is_stopping() {
+        return answer(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", "unknown");
+    }
+    match tokio::time::timeout(STORE_TIMEOUT, state.store.ping()).await {
+        Ok(Ok(())) => answer(StatusCode::OK, "healthy", "connected"),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %error, "store is not ready");
+            answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "disconnected")
+        }
+        Err(_) => answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "slow"),
+    }
+}
+
+fn answer(status: StatusCode, text: &str, db: &str) -> Response {
+    let features: [Value; 0] = [];
+    let body = json!({
+        "status": text,
+        "db": db,
+        "gateway": "llm-proxy",
+        "version": env!("CARGO_PKG_VERSION"),
+        "features": features,
+    });
+    (status, Json(body)).into_response()
+}

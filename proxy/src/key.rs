@@ -1,0 +1,121 @@
+//! Owns the virtual key as the rest of the gateway sees it: parsed, typed and
+//! shared. Knows no storage and no HTTP. `token` reads what callers present,
+//! `hash` is the identity, `cache` keeps known keys in memory.
+
+mod cache;
+mod hash;
+mod routes;
+mod token;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+pub(crate) use self::{
+    cache::Cache,
+    hash::KeyHash,
+    routes::allows,
+    token::{Token, TokenError},
+};
+use crate::money::NanoUsd;
+
+/// One virtual key: what it is called and what it may do. Its spend lives in
+/// the ledger, its secret nowhere.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) hash: KeyHash,
+    /// Masked form for people, `sk-...abcd`.
+    pub(crate) key_name: String,
+    pub(crate) alias: Option<String>,
+    /// Public model names; empty = every model.
+    pub(crate) models: Vec<String>,
+    /// Lifetime cap; none = no cap; zero refuses the first call.
+    pub(crate) max_budget: Option<NanoUsd>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) blocked: bool,
+    pub(crate) metadata: Map<String, Value>,
+    pub(crate) key_type: KeyType,
+    /// Paths or LiteLLM's route groups; empty = every route a key may call.
+    pub(crate) allowed_routes: Vec<String>,
+    pub(crate) user_id: Option<String>,
+    pub(crate) team_id: Option<String>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+/// LiteLLM: `key_type`, a preset of `allowed_routes`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyType {
+    Default,
+    LlmApi,
+    Management,
+    ReadOnly,
+}
+
+impl KeyType {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        match text {
+            "default" => Some(Self::Default),
+            "llm_api" => Some(Self::LlmApi),
+            "management" => Some(Self::Management),
+            "read_only" => Some(Self::ReadOnly),
+            _ => None,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::LlmApi => "llm_api",
+            Self::Management => "management",
+            Self::ReadOnly => "read_only",
+        }
+    }
+
+    /// LiteLLM: the group that the preset stands for.
+    pub(crate) fn routes(self) -> Vec<String> {
+        let group = match self {
+            Self::Default => return Vec::new(),
+            Self::LlmApi => "llm_api_routes",
+            Self::Management => "management_routes",
+            Self::ReadOnly => "info_routes",
+        };
+        vec![group.to_owned()]
+    }
+}
+
+impl Key {
+    /// An expiry is the first moment at which the key is refused.
+    pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|expiry| expiry <= now)
+    }
+
+    /// LiteLLM: an empty list allows every model.
+    pub(crate) fn allows_model(&self, model: &str) -> bool {
+        self.models.is_empty()
+            || self
+                .models
+                .iter()
+                .any(|allowed| allowed == model || allowed == "all-proxy-models")
+    }
+}
+
+/// A key without rules, for the tests of every module.
+#[cfg(test)]
+pub(crate) fn fixture(text: &str) -> Key {
+    Key {
+        hash: KeyHash::of(text),
+        key_name: "sk-...test".to_owned(),
+        alias: None,
+        models: Vec::new(),
+        max_budget: None,
+        expires_at: None,
+        blocked: false,
+        metadata: Map::new(),
+        key_type: KeyType::Default,
+        allowed_routes: Vec::new(),
+        user_id: None,
+        team_id: None,
+        created_at: DateTime::UNIX_EPOCH,
+        updated_at: DateTime::UNIX_EPOCH,
+    }
+}

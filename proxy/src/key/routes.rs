@@ -1,0 +1,59 @@
+//! Owns the question whether a key's `allowed_routes` cover a path. Pure.
+//! Called by authentication for every data-plane call.
+
+/// Routes that spend money: LiteLLM's group `llm_api_routes`.
+const LLM_API: [&str; 11] = [
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/responses",
+    "/messages",
+    "/messages/count_tokens",
+    "/images/generations",
+    "/audio/speech",
+    "/audio/transcriptions",
+    "/moderations",
+    "/models",
+];
+
+/// LiteLLM: an empty list allows all; an entry is a group, a path, or a path
+/// that ends in `*`. A path counts with and without `/v1`.
+pub(crate) fn allows(allowed_routes: &[String], path: &str) -> bool {
+    let bare = path.strip_prefix("/v1").unwrap_or(path);
+    allowed_routes.is_empty()
+        || allowed_routes.iter().any(|route| match route.as_str() {
+            "llm_api_routes" | "openai_routes" => LLM_API.contains(&bare),
+            "info_routes" => matches!(bare, "/models" | "/key/info"),
+            route => matches(route.strip_prefix("/v1").unwrap_or(route), bare),
+        })
+}
+
+fn matches(route: &str, path: &str) -> bool {
+    match route.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => route == path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::allows;
+
+    #[test]
+    fn routes_are_allowed_by_group_path_and_pattern() {
+        for (routes, path, expected) in [
+            (&[][..], "/v1/chat/completions", true),
+            (&["llm_api_routes"], "/v1/chat/completions", true),
+            (&["llm_api_routes"], "/chat/completions", true),
+            (&["llm_api_routes"], "/key/generate", false),
+            (&["info_routes"], "/v1/chat/completions", false),
+            (&["management_routes"], "/v1/chat/completions", false),
+            (&["/v1/models"], "/models", true),
+            (&["/v1/models"], "/v1/chat/completions", false),
+            (&["/chat/*"], "/v1/chat/completions", true),
+        ] {
+            let routes: Vec<String> = routes.iter().map(|route| (*route).to_owned()).collect();
+            assert_eq!(allows(&routes, path), expected, "{routes:?} {path}");
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Owns `Token`: a key as a caller presents it, parsed once at the edge. Our
+//! own keys are `sk-llp_`, 30 random base62 characters and a CRC-32 in 6 more;
+//! a wrong checksum is refused without asking the store. Pure but for the
+//! random numbers of `generate`. Called by authentication and `/key/generate`.
+//!
+//! THE PREFIX MUST NEVER CHANGE: secret scanners find leaked keys by it.
+
+use std::fmt;
+
+use rand::{TryRng as _, rngs::SysRng};
+
+use super::KeyHash;
+use crate::secret::Secret;
+
+const PREFIX: &str = "sk-llp_";
+const RANDOM_CHARACTERS: usize = 30;
+const CHECKSUM_CHARACTERS: usize = 6;
+const LENGTH: usize = PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
+/// Far above any provider's key; a longer one is not worth hashing.
+const LENGTH_MAX: usize = 512;
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// A well-formed key. It may be unknown to the store.
+#[derive(Clone)]
+pub(crate) struct Token(Secret);
+
+/// Why a text cannot be a key.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(crate) enum TokenError {
+    /// LiteLLM: every virtual key starts with `sk-`.
+    #[error("a key starts with 'sk-'")]
+    Prefix,
+    #[error("the key's checksum does not fit: it is mistyped or was never issued")]
+    Checksum,
+    #[error("the key has an impossible length or character")]
+    Shape,
+    #[error("reading random numbers from the operating system")]
+    Random,
+}
+
+impl Token {
+    pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
+        if !text.starts_with("sk-") {
+            return Err(TokenError::Prefix);
+        }
+        if text.len() > LENGTH_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(TokenError::Shape);
+        }
+        if text.starts_with(PREFIX) {
+            let (body, sum) = text
+                .split_at_checked(LENGTH - CHECKSUM_CHARACTERS)
+                .ok_or(TokenError::Checksum)?;
+            if text.len() != LENGTH || checksum(body).as_slice() != sum.as_bytes() {
+                return Err(TokenError::Checksum);
+            }
+        }
+        Ok(Self(Secret::new(text.to_owned())))
+    }
+
+    /// A new key from the operating system's random numbers (178 bits).
+    pub(crate) fn generate() -> Result<Self, TokenError> {
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str(PREFIX);
+        let mut block = [0_u8; 64];
+        while text.len() < LENGTH - CHECKSUM_CHARACTERS {
+            SysRng
+                .try_fill_bytes(&mut block)
+                .map_err(|_| TokenError::Random)?;
+            // 248 = 4 × 62: a byte above it would make some characters likelier.
+            for byte in block.iter().filter(|byte| **byte < 248) {
+                if text.len() < LENGTH - CHECKSUM_CHARACTERS {
+                    text.push(char::from(BASE62[usize::from(*byte) % 62]));
+                }
+            }
+        }
+        let sum = checksum(&text);
+        text.extend(sum.iter().copied().map(char::from));
+        Ok(Self(Secret::new(text)))
+    }
+
+    pub(crate) fn hash(&self) -> KeyHash {
+        KeyHash::of(self.0.expose())
+    }
+
+    /// LiteLLM: `sk-...` and the last four characters.
+    pub(crate) fn masked(&self) -> String {
+        let text = self.0.expose();
+        let tail = text.get(text.len().saturating_sub(4)..).unwrap_or_default();
+        format!("sk-...{tail}")
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// Whether a key that a caller chose is hard to guess: 22 characters after
+    /// the prefix, as many as LiteLLM's own, of at least ten kinds.
+    pub(crate) fn is_strong(&self) -> bool {
+        let body = self.0.expose().trim_start_matches("sk-");
+        let mut kinds: Vec<u8> = body.bytes().collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        body.len() >= 22 && kinds.len() >= 10
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+/// CRC-32 of what precedes it, in base62, most significant digit first.
+fn checksum(body: &str) -> [u8; CHECKSUM_CHARACTERS] {
+    let mut rest = crc32fast::hash(body.as_bytes());
+    let mut digits = [b'0'; CHECKSUM_CHARACTERS];
+    for digit in digits.iter_mut().rev() {
+        *digit = BASE62[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LENGTH, Token, TokenError};
+
+    #[test]
+    fn a_generated_key_parses_and_no_two_are_alike() {
+        let first = Token::generate().unwrap();
+        let second = Token::generate().unwrap();
+        assert_eq!(first.expose().len(), LENGTH);
+        assert!(first.expose().starts_with("sk-llp_"));
+        assert_eq!(Token::parse(first.expose()).unwrap().hash(), first.hash());
+        assert_ne!(first.hash(), second.hash());
+        assert!(first.is_strong());
+        assert_eq!(format!("{first:?}"), "Token");
+    }
+
+    #[test]
+    fn identity_depends_on_every_character() {
+        let text = Token::generate().unwrap().expose().to_owned();
+        for at in 7..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert_eq!(Token::parse(&changed).unwrap_err(), TokenError::Checksum, "{at}");
+        }
+        for cut in 7..text.len() {
+            assert_eq!(Token::parse(&text[..cut]).unwrap_err(), TokenError::Checksum);
+        }
+    }
+
+    #[test]
+    fn foreign_keys_are_accepted_and_rubbish_is_not() {
+        assert!(Token::parse("sk-QJ7ZAaPj16abR07BqixA7A").is_ok());
+        assert_eq!(Token::parse("").unwrap_err(), TokenError::Prefix);
+        assert_eq!(Token::parse(&"a".repeat(64)).unwrap_err(), TokenError::Prefix);
+        assert_eq!(Token::parse("sk-a b").unwrap_err(), TokenError::Shape);
+        assert_eq!(Token::parse(&format!("sk-{}", "a".repeat(600))).unwrap_err(), TokenError::Shape);
+    }
+
+    #[test]
+    fn weak_chosen_keys_are_told_from_strong_ones() {
+        for (key, strong) in [
+            ("sk-1234567890123456", false),
+            ("sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+            ("sk-QJ7ZAaPj16abR07BqixA7A", true),
+        ] {
+            assert_eq!(Token::parse(key).unwrap().is_strong(), strong, "{key}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The gateway's command line: reads arguments, starts the log, and turns
+//! every failure into one clear line and an exit code. All work is elsewhere.
+
+mod admin;
+mod app;
+mod auth;
+mod body;
+mod clock;
+mod command;
+mod config;
+mod error;
+mod failpoint;
+mod health;
+mod key;
+mod ledger;
+mod money;
+mod price;
+mod router;
+mod secret;
+mod server;
+mod store;
+mod telemetry;
+
+use std::{io::Write as _, process::ExitCode};
+
+fn main() -> ExitCode {
+    let Err(error) = command::run() else {
+        return ExitCode::SUCCESS;
+    };
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "llm-proxy: {error}");
+    ExitCode::FAILURE
+}

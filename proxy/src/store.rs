@@ -1,0 +1,91 @@
+//! Owns the database. One writer connection, so that writes queue here and
+//! not inside SQLite, and a small pool of readers. Knows keys, money and the
+//! ledger's rows; knows nothing of HTTP. Called by the key cache, the admin
+//! API and the ledger.
+
+pub(crate) mod keys;
+pub(crate) mod ledger;
+mod migrate;
+mod row;
+mod sqlite;
+pub(crate) mod usage;
+
+use std::{fs::File, sync::Arc};
+
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+pub(crate) use self::keys::{Filter, Listed, Page, Sort, Status};
+
+/// A cheap handle on the open database.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    reader: SqlitePool,
+    writer: SqlitePool,
+    /// Held for the life of the process: keeps a second one out.
+    _lock: Arc<File>,
+}
+
+/// The store could not answer. The text is for the log, never for a client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("{doing}: {source}")]
+    Database {
+        doing: &'static str,
+        source: sqlx::Error,
+    },
+    #[error("the row of key {hash} is damaged: {what}")]
+    Damaged { hash: String, what: &'static str },
+}
+
+impl StoreError {
+    /// For `map_err`: names what was attempted.
+    pub(crate) fn while_doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+}
+
+/// Why the store does not open. The text goes to the operator as it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("the store's address must look like sqlite://llm-proxy.db (PostgreSQL is not supported yet)")]
+    Address,
+    #[error("the store {path} is in use by another llm-proxy process: stop it, or give this one another database")]
+    InUse { path: String },
+    #[error("the store {path} was written by a newer llm-proxy (schema {found}, this one knows {known}): upgrade this binary")]
+    Newer {
+        path: String,
+        found: i64,
+        known: i64,
+    },
+    #[error("the store {path} cannot be opened: {reason}")]
+    Unusable { path: String, reason: String },
+}
+
+impl Store {
+    pub(crate) fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    /// Begins a write transaction; waits for its turn, bounded by the pool.
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.writer
+            .begin_with("BEGIN IMMEDIATE")
+            .await
+            .map_err(StoreError::while_doing("beginning a write"))
+    }
+
+    /// Whether the database answers at all; for readiness.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT count(*) FROM keys WHERE hash = ''")
+            .execute(&self.reader)
+            .await
+            .map(drop)
+            .map_err(StoreError::while_doing("checking the store"))
+    }
+
+    /// Waits for connections to come back and closes them.
+    pub(crate) async fn close(&self) {
+        self.writer.close().await;
+        self.reader.close().await;
+    }
+}

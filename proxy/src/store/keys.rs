@@ -1,0 +1,128 @@
+//! Owns the rows of `keys` and `deleted_keys`. Writes take the caller's
+//! transaction, so that a key and its account change together; reads use the
+//! pool. Called by the key cache and the admin API.
+
+mod list;
+
+use chrono::{DateTime, Utc};
+use sqlx::SqliteConnection;
+
+pub(crate) use self::list::{Filter, Listed, Page, Sort, Status};
+use super::{
+    Store, StoreError,
+    row::{KeyRow, deleted_at, to_json},
+};
+use crate::key::{Key, KeyHash};
+
+impl Store {
+    /// The live key, if there is one.
+    pub(crate) async fn key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
+        let row = sqlx::query("SELECT * FROM keys WHERE hash = ?")
+            .bind(hash.to_string())
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(StoreError::while_doing("reading a key"))?;
+        row.as_ref().map(KeyRow::read).transpose()
+    }
+
+    /// The latest key of this hash that was deleted, and when.
+    pub(crate) async fn deleted_key(
+        &self,
+        hash: KeyHash,
+    ) -> Result<Option<(Key, DateTime<Utc>)>, StoreError> {
+        let row = sqlx::query("SELECT * FROM deleted_keys WHERE hash = ? ORDER BY id DESC LIMIT 1")
+            .bind(hash.to_string())
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(StoreError::while_doing("reading a deleted key"))?;
+        let Some(row) = row else { return Ok(None) };
+        let key = KeyRow::read(&row)?;
+        Ok(deleted_at(&row).map(|at| (key, at)))
+    }
+}
+
+/// The key as this transaction sees it.
+pub(crate) async fn find(
+    write: &mut SqliteConnection,
+    hash: KeyHash,
+) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query("SELECT * FROM keys WHERE hash = ?")
+        .bind(hash.to_string())
+        .fetch_optional(write)
+        .await
+        .map_err(StoreError::while_doing("reading a key to change it"))?;
+    row.as_ref().map(KeyRow::read).transpose()
+}
+
+/// The key of this alias, if there is one.
+pub(crate) async fn find_alias(
+    write: &mut SqliteConnection,
+    alias: &str,
+) -> Result<Option<KeyHash>, StoreError> {
+    let hash: Option<String> = sqlx::query_scalar("SELECT hash FROM keys WHERE alias = ?")
+        .bind(alias)
+        .fetch_optional(write)
+        .await
+        .map_err(StoreError::while_doing("looking up an alias"))?;
+    Ok(hash.as_deref().and_then(KeyHash::from_hex))
+}
+
+/// Adds a key, or rewrites all its columns.
+pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
+         blocked, metadata, key_type, allowed_routes, user_id, team_id, created_at_us, updated_at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
+         models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
+         expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
+         metadata = excluded.metadata, key_type = excluded.key_type, \
+         allowed_routes = excluded.allowed_routes, user_id = excluded.user_id, \
+         team_id = excluded.team_id, updated_at_us = excluded.updated_at_us",
+    )
+    .bind(key.hash.to_string())
+    .bind(&key.key_name)
+    .bind(&key.alias)
+    .bind(to_json(&key.models))
+    .bind(key.max_budget.map(crate::money::NanoUsd::nanos))
+    .bind(key.expires_at.map(|at| at.timestamp_micros()))
+    .bind(key.blocked)
+    .bind(to_json(&key.metadata))
+    .bind(key.key_type.as_str())
+    .bind(to_json(&key.allowed_routes))
+    .bind(&key.user_id)
+    .bind(&key.team_id)
+    .bind(key.created_at.timestamp_micros())
+    .bind(key.updated_at.timestamp_micros())
+    .execute(write)
+    .await
+    .map(drop)
+    .map_err(StoreError::while_doing("writing a key"))
+}
+
+/// Moves a key to the archive; false when it was not there.
+pub(crate) async fn delete(
+    write: &mut SqliteConnection,
+    hash: KeyHash,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let archived = sqlx::query(
+        "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
+         max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, \
+         user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
+         SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
+         blocked, metadata, key_type, allowed_routes, user_id, team_id, created_at_us, \
+         updated_at_us, ? FROM keys WHERE hash = ?",
+    )
+    .bind(now.timestamp_micros())
+    .bind(hash.to_string())
+    .execute(&mut *write)
+    .await
+    .map_err(StoreError::while_doing("archiving a key"))?;
+    sqlx::query("DELETE FROM keys WHERE hash = ?")
+        .bind(hash.to_string())
+        .execute(write)
+        .await
+        .map_err(StoreError::while_doing("deleting a key"))?;
+    Ok(archived.rows_affected() > 0)
+}

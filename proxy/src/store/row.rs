@@ -1,0 +1,83 @@
+//! Owns the translation between a row of `keys` and a `Key`. A row that cannot
+//! be read is an error, never a key with fewer rules.
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
+
+use super::StoreError;
+use crate::{
+    key::{Key, KeyHash, KeyType},
+    money::NanoUsd,
+};
+
+/// The columns as they are stored.
+#[derive(Debug, FromRow)]
+pub(super) struct KeyRow {
+    hash: String,
+    key_name: String,
+    alias: Option<String>,
+    models: String,
+    max_budget_nanousd: Option<i64>,
+    expires_at_us: Option<i64>,
+    blocked: bool,
+    metadata: String,
+    key_type: String,
+    allowed_routes: String,
+    user_id: Option<String>,
+    team_id: Option<String>,
+    created_at_us: i64,
+    updated_at_us: i64,
+}
+
+impl KeyRow {
+    pub(super) fn read(row: &SqliteRow) -> Result<Key, StoreError> {
+        Self::from_row(row)
+            .map_err(StoreError::while_doing("reading a key's columns"))?
+            .into_key()
+    }
+
+    fn into_key(self) -> Result<Key, StoreError> {
+        let damaged = |what| StoreError::Damaged {
+            hash: self.hash.clone(),
+            what,
+        };
+        Ok(Key {
+            hash: KeyHash::from_hex(&self.hash).ok_or_else(|| damaged("hash"))?,
+            models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
+            max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
+            expires_at: match self.expires_at_us {
+                Some(at) => Some(instant(at).ok_or_else(|| damaged("expiry"))?),
+                None => None,
+            },
+            metadata: from_json(&self.metadata).ok_or_else(|| damaged("metadata"))?,
+            key_type: KeyType::parse(&self.key_type).ok_or_else(|| damaged("key type"))?,
+            allowed_routes: from_json(&self.allowed_routes).ok_or_else(|| damaged("routes"))?,
+            created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
+            updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
+            key_name: self.key_name,
+            alias: self.alias,
+            blocked: self.blocked,
+            user_id: self.user_id,
+            team_id: self.team_id,
+        })
+    }
+}
+
+fn instant(micros: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(micros)
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}
+
+/// Lists and maps of plain JSON always have a text.
+pub(super) fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// When a row of `deleted_keys` was deleted.
+pub(super) fn deleted_at(row: &SqliteRow) -> Option<DateTime<Utc>> {
+    row.try_get("deleted_at_us").ok().and_then(instant)
+}
