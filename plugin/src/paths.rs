@@ -15,5 +15,6 @@ pub(crate) fn all() -> Vec<Path<State>> {
         roles::list_path(),
         roles::path(),
         creds::path(),
+        creds::nameless_path(),
     ]
 }

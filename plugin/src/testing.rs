@@ -129,7 +129,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn then(&self, status: u16, body: impl ToString) -> &Self {
+    pub(crate) fn then(&self, status: u16, body: &(impl ToString + ?Sized)) -> &Self {
         self.answers
             .lock()
             .unwrap()
@@ -169,7 +169,7 @@ async fn answer(
         .lock()
         .unwrap()
         .pop_front()
-        .unwrap_or((500, "the script has ended".into()));
+        .unwrap_or_else(|| (500, "the script has ended".into()));
     (StatusCode::from_u16(status).unwrap(), body)
 }
 

@@ -25,10 +25,22 @@ lease: revoking the lease deletes it, and one that is never revoked expires by i
 the lease.";
 
 pub(crate) fn path() -> Path<State> {
-    Path::new(&format!("creds/{}", generic_name("name")))
+    Path::new(format!("creds/{}", generic_name("name")))
         .field(Field::new("name", FieldType::LowerCaseString).description("Name of the role."))
         .operation_forwarded(Operation::Read, read)
         .help(SYNOPSIS, DESCRIPTION)
+}
+
+/// `creds/` without a name.
+pub(crate) fn nameless_path() -> Path<State> {
+    Path::new("creds/?")
+        .operation(Operation::Read, nameless)
+        .help(SYNOPSIS, DESCRIPTION)
+}
+
+#[expect(clippy::unused_async, reason = "the framework's handlers are async")]
+async fn nameless(_state: Arc<State>, _req: Request) -> Result<Option<Response>, Error> {
+    Err(Error::user("name the role: read creds/<role>"))
 }
 
 async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
@@ -37,7 +49,7 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
     let role = roles::load(&req, &name)
         .await?
         .ok_or_else(|| Error::user(format!("unknown role {name:?}: write roles/{name} first")))?;
-    let (ttl, warnings) = lease_ttl(&req, &role).await?;
+    let ttl = lease_ttl(&req, &role).await?;
     let wanted = request(&req, &role, &name, ttl);
 
     failpoint::hit("creds.before_wal").await;
@@ -77,21 +89,22 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
         record.into_internal_data(),
         lease,
     );
-    response.warnings = warnings.into_iter().chain(clamped).collect();
+    response.warnings = clamped;
     Ok(Some(response))
 }
 
 /// The life that Vault is going to grant, by the rule that Vault itself uses,
-/// so that the key's expiry fits the lease.
-async fn lease_ttl(req: &Request, role: &RoleEntry) -> Result<(Duration, Vec<String>), Error> {
-    calculate_ttl(TtlInputs {
+/// so that the key's expiry fits the lease. Vault warns of a cut by itself.
+async fn lease_ttl(req: &Request, role: &RoleEntry) -> Result<Duration, Error> {
+    let (ttl, _) = calculate_ttl(TtlInputs {
         system_default: req.system.default_lease_ttl().await?,
         system_max: req.system.max_lease_ttl().await?,
         backend_ttl: role.ttl(),
         backend_max_ttl: role.max_ttl(),
         now: Utc::now(),
         ..TtlInputs::default()
-    })
+    })?;
+    Ok(ttl)
 }
 
 fn request(req: &Request, role: &RoleEntry, name: &str, ttl: Duration) -> GenerateRequest {

@@ -96,11 +96,12 @@ impl RoleEntry {
 pub(crate) fn list_path() -> Path<State> {
     Path::new("roles/?")
         .operation(Operation::List, list)
+        .operation(Operation::Update, nameless)
         .help(LIST_SYNOPSIS, LIST_DESCRIPTION)
 }
 
 pub(crate) fn path() -> Path<State> {
-    Path::new(&format!("roles/{}", generic_name("name")))
+    Path::new(format!("roles/{}", generic_name("name")))
         .field(Field::new("name", FieldType::LowerCaseString).description("Name of the role."))
         .field(Field::new("models", FieldType::CommaStringSlice).description("Models that a key may call, comma-separated; empty means every model."))
         .field(Field::new("max_budget", FieldType::Float).description("US dollars that one key may spend; 0 means no cap."))
@@ -119,6 +120,11 @@ pub(crate) fn path() -> Path<State> {
 async fn list(_state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let names = req.storage.list(STORAGE_PREFIX).await?;
     Ok(Some(Response::list(names)))
+}
+
+#[expect(clippy::unused_async, reason = "the framework's handlers are async")]
+async fn nameless(_state: Arc<State>, _req: Request) -> Result<Option<Response>, Error> {
+    Err(Error::user("name the role: write roles/<name>"))
 }
 
 async fn exists(_state: Arc<State>, req: Request) -> Result<bool, Error> {

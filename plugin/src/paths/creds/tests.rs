@@ -10,7 +10,7 @@ use vault_plugin_sdk::{Error, Operation, Response, Secret};
 use crate::testing::{Gateway, Mount, generated};
 
 async fn issued(gateway: &Gateway, mount: &Mount) -> (Response, Secret) {
-    gateway.script.then(200, generated(3660));
+    gateway.script.then(200, &generated(3660));
     let response = mount.read("creds/app").await.unwrap().unwrap();
     let secret = response.secret.clone().unwrap();
     (response, secret)
@@ -93,7 +93,7 @@ async fn a_hostile_gateway_gets_no_lease_and_the_entry_stays() {
 async fn a_clamped_life_shortens_the_lease_and_says_so() {
     let gateway = Gateway::start().await;
     let mount = Mount::at(&gateway).await;
-    gateway.script.then(200, generated(600));
+    gateway.script.then(200, &generated(600));
     let response = mount.read("creds/app").await.unwrap().unwrap();
     assert_eq!(response.secret.unwrap().lease.ttl, Duration::from_secs(540));
     assert!(
@@ -168,7 +168,7 @@ async fn a_revoke_deletes_by_hash_then_alias_and_absent_is_done() {
     mount.delete("roles/app").await.unwrap();
     let absent = json!({"error": {"message": "{'error': 'No keys found'}", "code": "404"}});
 
-    gateway.script.then(200, json!({"deleted_keys": ["x"]}));
+    gateway.script.then(200, &json!({"deleted_keys": ["x"]}));
     assert!(
         mount
             .on_lease(Operation::Revoke, secret.clone())
