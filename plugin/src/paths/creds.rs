@@ -38,7 +38,6 @@ pub(crate) fn nameless_path() -> Path<State> {
         .help(SYNOPSIS, DESCRIPTION)
 }
 
-#[expect(clippy::unused_async, reason = "the framework's handlers are async")]
 async fn nameless(_state: Arc<State>, _req: Request) -> Result<Option<Response>, Error> {
     Err(Error::user("name the role: read creds/<role>"))
 }

@@ -122,7 +122,6 @@ async fn list(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     Ok(Some(Response::list(names)))
 }
 
-#[expect(clippy::unused_async, reason = "the framework's handlers are async")]
 async fn nameless(_state: Arc<State>, _req: Request) -> Result<Option<Response>, Error> {
     Err(Error::user("name the role: write roles/<name>"))
 }
