@@ -59,6 +59,13 @@ impl Socket {
         &self.path
     }
 
+    /// Removes the file. The accepting task may outlive the one that ends the
+    /// process, so dropping alone would leave it to chance.
+    pub(crate) fn remove(&self) {
+        // The host may have removed the file already.
+        std::fs::remove_file(&self.path).ok();
+    }
+
     /// Accepts until dropped; each connection arrives with its handshake done.
     pub(crate) fn accept(
         self: std::sync::Arc<Self>,
@@ -96,8 +103,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The host may have removed the file already.
-        std::fs::remove_file(&self.path).ok();
+        self.remove();
     }
 }
 

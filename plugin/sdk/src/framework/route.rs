@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::{field::Field, path::Path};
 
@@ -29,7 +29,9 @@ impl<S> Route<S> {
                 path.pattern
             ));
         }
-        // Vault: Go's `\w` is ASCII, so Unicode classes are off.
+        // Vault: Go's `\w` is ASCII, so Unicode classes are off. Over text that
+        // would forbid a plain dot; over bytes it does not, and a group that
+        // would cut a character in two counts as no match.
         let regex = RegexBuilder::new(&anchored(&path.pattern))
             .unicode(false)
             .build()
@@ -52,12 +54,12 @@ impl<S> Route<S> {
 
     /// The captures, if `path` matches.
     pub(crate) fn captures(&self, path: &str) -> Option<BTreeMap<String, String>> {
-        let found = self.regex.captures(path)?;
+        let found = self.regex.captures(path.as_bytes())?;
         let named = self.regex.capture_names().flatten().map(|name| {
-            let value = found.name(name).map_or("", |group| group.as_str());
-            (name.to_owned(), value.to_owned())
+            let value = found.name(name).map_or(&[][..], |group| group.as_bytes());
+            Some((name.to_owned(), std::str::from_utf8(value).ok()?.to_owned()))
         });
-        Some(named.collect())
+        named.collect()
     }
 }
 

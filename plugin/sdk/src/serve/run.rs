@@ -92,9 +92,13 @@ async fn serve(options: &ServeOptions, plan: &Plan, factory: Arc<Factory>) -> Re
     let router = router(options, service, broker, controller).await;
 
     announce(plan, &socket, tls.as_ref())?;
-    let conns = socket.accept(tls.as_ref(), presence.clone(), &tasks);
+    let conns = socket
+        .clone()
+        .accept(tls.as_ref(), presence.clone(), &tasks);
     watch(terminate, presence, stop.clone(), &tasks);
-    until_stopped(router, conns, &stop, &instances).await
+    let ended = until_stopped(router, conns, &stop, &instances).await;
+    socket.remove();
+    ended
 }
 
 async fn router(

@@ -12,7 +12,7 @@ use crate::Value;
 
 const WRONG: Mismatch = "must be a duration: seconds, or text such as 90s, 1h30m or 7d";
 /// Leases travel as nanoseconds in 64 bits, which hold this many seconds.
-const SECONDS_MAX: i64 = i64::MAX / 1_000_000_000;
+const SECONDS_MAX: u64 = i64::MAX.unsigned_abs() / 1_000_000_000;
 
 pub(super) fn unsigned(input: &Value) -> Result<Duration, Mismatch> {
     let seconds = seconds(input)?;
@@ -27,7 +27,7 @@ pub(super) fn seconds(input: &Value) -> Result<i64, Mismatch> {
         Value::String(text) => parse(text.trim()).ok_or(WRONG)?,
         _ => return Err(WRONG),
     };
-    if seconds.abs() > SECONDS_MAX {
+    if seconds.unsigned_abs() > SECONDS_MAX {
         Err("must be shorter than 292 years")
     } else {
         Ok(seconds)
