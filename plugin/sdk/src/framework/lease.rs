@@ -39,6 +39,7 @@ pub struct TtlInputs {
 ///
 /// # Errors
 /// [`Error::User`] where no maximum is set, or the lease is past its maximum.
+#[expect(clippy::needless_pass_by_value, reason = "callers build it in place")]
 pub fn calculate_ttl(inputs: TtlInputs) -> Result<(Duration, Vec<String>), Error> {
     let mut warnings = Vec::new();
     let max = lowest([

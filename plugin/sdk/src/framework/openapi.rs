@@ -17,17 +17,17 @@ pub(super) fn document<S>(backend: &Backend<S>, version: &str, prefix: &str) -> 
     for route in &backend.routes {
         operation::add(backend, route, prefix, &mut paths, &mut schemas);
     }
-    wrap(version, paths, schemas)
+    wrap(version, &paths, &schemas)
 }
 
 pub(super) fn of_route<S>(backend: &Backend<S>, route: &Route<S>, prefix: &str) -> Value {
     let mut paths = Map::new();
     let mut schemas = Map::new();
     operation::add(backend, route, prefix, &mut paths, &mut schemas);
-    wrap("", paths, schemas)
+    wrap("", &paths, &schemas)
 }
 
-fn wrap(version: &str, paths: Map<String, Value>, schemas: Map<String, Value>) -> Value {
+fn wrap(version: &str, paths: &Map<String, Value>, schemas: &Map<String, Value>) -> Value {
     json!({
         "openapi": "3.0.2",
         "info": {

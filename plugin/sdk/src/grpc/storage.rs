@@ -34,11 +34,11 @@ impl RemoteStorage {
     }
 }
 
-fn fault(status: Status) -> StorageError {
+fn fault(status: &Status) -> StorageError {
     let text = status.message();
     if text.contains(READ_ONLY_TEXT) {
         StorageError::ReadOnly
-    } else if is_unreachable(&status) {
+    } else if is_unreachable(status) {
         StorageError::Unavailable(text.to_owned())
     } else {
         StorageError::Refused(text.to_owned())
@@ -60,7 +60,12 @@ impl Storage for RemoteStorage {
             prefix: prefix.to_owned(),
             txn: String::new(),
         };
-        let reply = self.client()?.list(args).await.map_err(fault)?.into_inner();
+        let reply = self
+            .client()?
+            .list(args)
+            .await
+            .map_err(|status| fault(&status))?
+            .into_inner();
         refusal(reply.err)?;
         Ok(reply.keys)
     }
@@ -70,7 +75,12 @@ impl Storage for RemoteStorage {
             key: key.to_owned(),
             txn: String::new(),
         };
-        let reply = self.client()?.get(args).await.map_err(fault)?.into_inner();
+        let reply = self
+            .client()?
+            .get(args)
+            .await
+            .map_err(|status| fault(&status))?
+            .into_inner();
         refusal(reply.err)?;
         Ok(reply.entry.map(|entry| StorageEntry {
             key: entry.key,
@@ -93,7 +103,7 @@ impl Storage for RemoteStorage {
             self.client()?
                 .put(args)
                 .await
-                .map_err(fault)?
+                .map_err(|status| fault(&status))?
                 .into_inner()
                 .err,
         )
@@ -108,7 +118,7 @@ impl Storage for RemoteStorage {
             self.client()?
                 .delete(args)
                 .await
-                .map_err(fault)?
+                .map_err(|status| fault(&status))?
                 .into_inner()
                 .err,
         )

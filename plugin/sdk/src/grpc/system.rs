@@ -37,10 +37,10 @@ impl RemoteSystem {
     }
 }
 
-fn fault(status: Status) -> SystemError {
+fn fault(status: &Status) -> SystemError {
     if status.code() == Code::Unimplemented {
         SystemError::Unsupported
-    } else if is_unreachable(&status) {
+    } else if is_unreachable(status) {
         SystemError::Unavailable(status.message().to_owned())
     } else {
         SystemError::Refused(status.message().to_owned())
@@ -62,7 +62,7 @@ macro_rules! ask {
             .client()?
             .$method($args)
             .await
-            .map_err(fault)?
+            .map_err(|status| fault(&status))?
             .into_inner()
     };
 }

@@ -56,7 +56,7 @@ pub(super) fn int(input: &Value) -> Result<i64, Mismatch> {
 pub(super) fn truncate(float: f64) -> Option<i64> {
     // Both bounds are powers of two, so they are exact as f64.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    (float >= -LIMIT && float < LIMIT).then_some(float as i64)
+    (-LIMIT..LIMIT).contains(&float).then_some(float as i64)
 }
 
 /// Vault: Go's base prefixes: `0x10` is 16, `010` and `0o10` are 8, `0b10` is 2,

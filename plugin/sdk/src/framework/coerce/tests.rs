@@ -12,10 +12,12 @@ fn check(kind: FieldType, cases: &[(Value, Option<FieldValue>)]) {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a cell of the tables below")]
 fn text(text: &str) -> Option<FieldValue> {
     Some(FieldValue::Text(text.to_owned()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a cell of the tables below")]
 fn texts(items: &[&str]) -> Option<FieldValue> {
     Some(FieldValue::Texts(
         items.iter().map(|item| (*item).to_owned()).collect(),

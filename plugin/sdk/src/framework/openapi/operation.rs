@@ -38,7 +38,7 @@ pub(super) fn add<S>(
             continue;
         }
         if has(Operation::Read) {
-            item.insert("get".to_owned(), context.plain(Operation::Read));
+            item.insert("get".to_owned(), context.plain(&Operation::Read));
         }
         if has(Operation::Create) || has(Operation::Update) {
             item.insert("post".to_owned(), context.write(schemas));
@@ -47,7 +47,7 @@ pub(super) fn add<S>(
             }
         }
         if has(Operation::Delete) {
-            item.insert("delete".to_owned(), context.plain(Operation::Delete));
+            item.insert("delete".to_owned(), context.plain(&Operation::Delete));
         }
         if ["get", "post", "delete"]
             .iter()
@@ -128,13 +128,13 @@ impl<S> Context<'_, S> {
         self.path.contains(&format!("{{{}}}", field.name))
     }
 
-    fn plain(&self, operation: Operation) -> Value {
-        let status = if operation == Operation::Delete {
+    fn plain(&self, operation: &Operation) -> Value {
+        let status = if *operation == Operation::Delete {
             "204"
         } else {
             "200"
         };
-        let mut plain = self.base(&operation);
+        let mut plain = self.base(operation);
         plain.insert("responses".to_owned(), responses(status));
         let query: Vec<_> = self
             .fields()
