@@ -207,3 +207,6 @@ impl Service for BackendService {
         Ok(Response::new(pb::Empty {}))
     }
 }
+
+#[cfg(test)]
+mod tests;

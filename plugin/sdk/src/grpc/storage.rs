@@ -124,3 +124,6 @@ impl Storage for RemoteStorage {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

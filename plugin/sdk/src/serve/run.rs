@@ -43,7 +43,9 @@ const END_TIMEOUT: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RunError {
-    #[error("cannot listen on a unix socket: {0}")]
+    #[error(
+        "cannot listen on a unix socket (its directory is TMPDIR, and the path must be short): {0}"
+    )]
     Listen(io::Error),
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
