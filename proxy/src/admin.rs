@@ -69,10 +69,17 @@ async fn change<T: Send + 'static>(
 fn named_key(body: &Map<String, Value>) -> Result<Option<KeyHash>, ApiError> {
     match body.get("key") {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => KeyHash::from_key_or_hash(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::bad_request("key", "key must be a key or its SHA-256 in hexadecimal digits")),
-        Some(_) => Err(ApiError::validation("string_type", ["body", "key"], "Input should be a valid string")),
+        Some(Value::String(text)) => KeyHash::from_key_or_hash(text).map(Some).ok_or_else(|| {
+            ApiError::bad_request(
+                "key",
+                "key must be a key or its SHA-256 in hexadecimal digits",
+            )
+        }),
+        Some(_) => Err(ApiError::validation(
+            "string_type",
+            ["body", "key"],
+            "Input should be a valid string",
+        )),
     }
 }
 
@@ -89,3 +96,6 @@ fn answer(body: Value, ignored: &[&'static str]) -> Response {
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! start, and the order in which they stop. Called by `main`.
 
 mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
@@ -16,6 +18,7 @@ use crate::{
     router,
     server::{BindError, Server, bind},
     store::{OpenError, Store, StoreError},
+    upstream,
 };
 
 /// After the drain deadline: what the last writes may take.
@@ -28,6 +31,7 @@ pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) keys: Cache,
     pub(crate) ledger: Ledger,
+    pub(crate) upstream: upstream::Client,
     pub(crate) tasks: Tasks,
     pub(crate) clock: Clock,
 }
@@ -43,6 +47,8 @@ pub(crate) enum StartError {
     Open(#[from] OpenError),
     #[error("the ledger cannot be recovered: {0}")]
     Ledger(#[from] StoreError),
+    #[error("the HTTP client cannot be set up: {0}")]
+    Upstream(#[from] upstream::ClientError),
     #[error("{doing}: {source}")]
     System {
         doing: &'static str,
@@ -81,6 +87,7 @@ async fn open(config: Config) -> Result<AppState, StartError> {
         store,
         keys: Cache::new(),
         ledger,
+        upstream: upstream::Client::new()?,
         tasks,
         clock,
     })
@@ -94,9 +101,13 @@ fn announce(
     admin_listener: Option<&TcpListener>,
 ) -> Result<(), StartError> {
     let system = |doing| move |source| StartError::System { doing, source };
-    let listen = listener.local_addr().map_err(system("reading the address"))?;
+    let listen = listener
+        .local_addr()
+        .map_err(system("reading the address"))?;
     let admin_listen = match admin_listener {
-        Some(listener) => listener.local_addr().map_err(system("reading the address"))?,
+        Some(listener) => listener
+            .local_addr()
+            .map_err(system("reading the address"))?,
         None => listen,
     };
     if state.config.models.is_empty() {
@@ -152,13 +163,23 @@ async fn run(
 /// ledger writes what is left, and the store closes behind it.
 async fn close(state: &AppState) {
     if !state.tasks.drain(state.config.server.drain_timeout).await {
-        tracing::warn!(tasks = state.tasks.running(), "drain deadline passed, open calls are cut");
+        tracing::warn!(
+            tasks = state.tasks.running(),
+            "drain deadline passed, open calls are cut"
+        );
     }
     state.ledger.drain().await;
-    if tokio::time::timeout(CLOSE_TIMEOUT, state.store.close()).await.is_err() {
+    if tokio::time::timeout(CLOSE_TIMEOUT, state.store.close())
+        .await
+        .is_err()
+    {
         tracing::warn!("the store did not close in time");
     }
-    if let Some(folder) = state.config.dev.as_ref().and_then(|dev| dev.folder.as_ref())
+    if let Some(folder) = state
+        .config
+        .dev
+        .as_ref()
+        .and_then(|dev| dev.folder.as_ref())
         && let Err(error) = std::fs::remove_dir_all(folder)
     {
         tracing::warn!(error = %error, "the temporary store stays behind");

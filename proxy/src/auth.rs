@@ -156,7 +156,12 @@ mod tests {
     fn check(given: &[(&'static str, &'static str)], expected: Option<&str>) {
         let headers: HeaderMap = given
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
             .collect();
         let found = presented(&headers).ok();
         assert_eq!(found.as_ref().map(Secret::expose), expected, "{given:?}");
@@ -175,7 +180,13 @@ mod tests {
         check(&[("api-key", "sk-c")], Some("sk-c"));
         check(&[("x-goog-api-key", "sk-d")], Some("sk-d"));
         check(&[("x-litellm-api-key", "Bearer sk-e")], Some("sk-e"));
-        check(&[("x-litellm-api-key", "sk-e"), ("authorization", "Bearer sk-a")], Some("sk-e"));
+        check(
+            &[
+                ("x-litellm-api-key", "sk-e"),
+                ("authorization", "Bearer sk-a"),
+            ],
+            Some("sk-e"),
+        );
         check(&[("authorization", "rubbish"), ("x-api-key", "sk-b")], None);
         check(&[("x-api-key", "")], None);
     }
@@ -183,8 +194,17 @@ mod tests {
     #[test]
     fn the_master_key_must_be_whole() {
         let master = Secret::new("0123456789abcdef".to_owned());
-        for (given, expected) in [("0123456789abcdef", true), ("0123456789abcde", false), ("0123456789abcdefg", false), ("", false)] {
-            assert_eq!(is_master(&master, &Secret::new(given.to_owned())), expected, "{given}");
+        for (given, expected) in [
+            ("0123456789abcdef", true),
+            ("0123456789abcde", false),
+            ("0123456789abcdefg", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                is_master(&master, &Secret::new(given.to_owned())),
+                expected,
+                "{given}"
+            );
         }
     }
 }

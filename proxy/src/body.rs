@@ -87,3 +87,46 @@ async fn discard(mut body: Body) {
     // Whether or not it ends in time, the answer is the same.
     let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, time::Duration};
+
+    use axum::{body::Body, extract::Request};
+    use bytes::Bytes;
+    use tokio_stream::{StreamExt as _, iter, pending};
+
+    use super::read;
+
+    async fn status(body: Body, announced: Option<usize>) -> u16 {
+        let mut request = Request::builder();
+        if let Some(length) = announced {
+            request = request.header("content-length", length);
+        }
+        match read(request.body(body).unwrap(), 10).await {
+            Ok(_) => 200,
+            Err(error) => error.status().as_u16(),
+        }
+    }
+
+    fn parts(count: usize) -> impl tokio_stream::Stream<Item = Result<Bytes, Infallible>> {
+        iter((0..count).map(|_| Ok(Bytes::from_static(b"12345"))))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h9_bodies_are_bounded_by_length_by_count_and_by_patience() {
+        assert_eq!(status(Body::from("0123456789"), Some(10)).await, 200);
+        assert_eq!(status(Body::from("0123456789x"), Some(11)).await, 413);
+        assert_eq!(status(Body::from_stream(parts(2)), None).await, 200);
+        assert_eq!(status(Body::from_stream(parts(3)), None).await, 413);
+        let stuck = parts(1).chain(pending());
+        let since = tokio::time::Instant::now();
+        assert_eq!(status(Body::from_stream(stuck), None).await, 408);
+        assert_eq!(since.elapsed().as_secs(), 30);
+        // An endless body is not read to its end before it is refused.
+        let endless = parts(3).chain(pending());
+        let since = tokio::time::Instant::now();
+        assert_eq!(status(Body::from_stream(endless), None).await, 413);
+        assert!(since.elapsed() <= Duration::from_secs(4));
+    }
+}

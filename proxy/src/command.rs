@@ -8,8 +8,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     app::{self, StartError},
-    config::{ConfigError, Environment, Options, check},
-    failpoint, telemetry,
+    config::{ConfigError, Environment, Options, check, database_url},
+    failpoint, ledger, telemetry,
 };
 
 /// An OpenAI-compatible gateway that honours short-lived keys and holds their budgets.
@@ -42,6 +42,20 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Examine the books of a stopped gateway.
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+        /// As given to `serve`, to find the store.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Recompute every balance from its rows; fails where one differs.
+    Verify,
 }
 
 /// Any failure of a subcommand, as one line.
@@ -53,6 +67,8 @@ pub(crate) enum CommandError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Health(#[from] healthcheck::HealthError),
+    #[error(transparent)]
+    Ledger(#[from] ledger::command::CommandError),
     #[error("writing the answer: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -80,6 +96,13 @@ pub(crate) fn run() -> Result<(), CommandError> {
         Some(Command::CheckConfig { file }) => check_config(file, &environment),
         Some(Command::Healthcheck { config }) => {
             Ok(runtime.block_on(healthcheck::run(config, &environment))?)
+        }
+        Some(Command::Ledger {
+            command: LedgerCommand::Verify,
+            config,
+        }) => {
+            let url = database_url(config, &environment)?;
+            Ok(runtime.block_on(ledger::command::verify(&url))?)
         }
     }
 }

@@ -147,8 +147,15 @@ impl ApiError {
 
     /// FastAPI: a field of the wrong type or out of its range.
     pub(crate) fn validation(kind: &str, location: [&str; 2], message: &str) -> Self {
-        let location: Vec<&str> = location.into_iter().filter(|part| !part.is_empty()).collect();
-        let mut error = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_request_error", message);
+        let location: Vec<&str> = location
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
+        let mut error = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_request_error",
+            message,
+        );
         error.detail = Some(json!([{"type": kind, "loc": location, "msg": message}]));
         error
     }

@@ -1,9 +1,14 @@
 //! Owns the named points at which the crash tests end or delay the process:
-//! `FAILPOINT=name=abort|panic|exit|sleep(ms)`, several parted by commas.
+//! `FAILPOINT=name=abort|panic|exit|sleep(ms)`, several parted by commas, or a
+//! file of that form named by `FAILPOINT_FILE`, read at each pass so that a
+//! running process can be armed.
 //! Only builds with the feature `failpoints` obey them.
 
 /// Every point that exists, as `--help-failpoints` prints them.
-pub(crate) const NAMES: [&str; 6] = [
+pub(crate) const NAMES: [&str; 9] = [
+    "chat.after_hold",
+    "chat.before_send",
+    "chat.before_settle",
     "key_delete.after_commit",
     "key_delete.before_commit",
     "key_generate.after_commit",
@@ -16,8 +21,9 @@ pub(crate) const NAMES: [&str; 6] = [
 #[cfg(feature = "failpoints")]
 pub(crate) async fn pass(name: &'static str) {
     debug_assert!(NAMES.contains(&name));
-    let Ok(plan) = std::env::var("FAILPOINT") else {
-        return;
+    let plan = match std::env::var("FAILPOINT_FILE") {
+        Ok(file) => std::fs::read_to_string(file).unwrap_or_default(),
+        Err(_) => std::env::var("FAILPOINT").unwrap_or_default(),
     };
     let action = plan
         .split(',')
@@ -28,7 +34,9 @@ pub(crate) async fn pass(name: &'static str) {
         #[expect(clippy::disallowed_methods, reason = "the point of this failpoint")]
         Some("exit") => std::process::exit(1),
         Some(sleep) => {
-            let ms = sleep.strip_prefix("sleep(").and_then(|rest| rest.strip_suffix(')')?.parse().ok());
+            let ms = sleep
+                .strip_prefix("sleep(")
+                .and_then(|rest| rest.strip_suffix(')')?.parse().ok());
             tokio::time::sleep(std::time::Duration::from_millis(ms.unwrap_or(0))).await;
         }
         None => {}

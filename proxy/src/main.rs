@@ -2,6 +2,7 @@
 //! every failure into one clear line and an exit code. All work is elsewhere.
 
 mod admin;
+mod api;
 mod app;
 mod auth;
 mod body;
@@ -19,7 +20,9 @@ mod router;
 mod secret;
 mod server;
 mod store;
+mod stream;
 mod telemetry;
+mod upstream;
 
 use std::{io::Write as _, process::ExitCode};
 

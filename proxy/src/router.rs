@@ -7,7 +7,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{admin, app::AppState, error::ApiError, health};
+use crate::{admin, api, app::AppState, error::ApiError, health};
 
 /// Calls that spend money, and what a key may ask about itself.
 pub(crate) fn data_plane(state: AppState) -> Router {
@@ -21,7 +21,10 @@ pub(crate) fn admin_plane(state: AppState) -> Router {
 
 /// Everything on one address. `/key/info` answers both kinds of caller alike.
 pub(crate) fn both_planes(state: AppState) -> Router {
-    finish(health_routes().merge(llm_routes()).merge(admin_routes()), state)
+    finish(
+        health_routes().merge(llm_routes()).merge(admin_routes()),
+        state,
+    )
 }
 
 fn health_routes() -> Router<AppState> {
@@ -37,6 +40,10 @@ fn data_routes() -> Router<AppState> {
 
 fn llm_routes() -> Router<AppState> {
     Router::new()
+        .route("/v1/chat/completions", post(api::chat::completions))
+        .route("/chat/completions", post(api::chat::completions))
+        .route("/v1/models", get(api::models::list))
+        .route("/models", get(api::models::list))
 }
 
 fn admin_routes() -> Router<AppState> {

@@ -40,7 +40,9 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
     TcpListener::bind(address).await.map_err(|error| BindError {
         address,
         reason: match error.kind() {
-            io::ErrorKind::AddrInUse => "the port is in use: stop what uses it, or choose another".to_owned(),
+            io::ErrorKind::AddrInUse => {
+                "the port is in use: stop what uses it, or choose another".to_owned()
+            }
             _ => error.to_string(),
         },
     })
@@ -96,3 +98,6 @@ impl Server {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

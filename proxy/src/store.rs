@@ -15,6 +15,8 @@ use std::{fs::File, sync::Arc};
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 pub(crate) use self::keys::{Filter, Listed, Page, Sort, Status};
+#[cfg(test)]
+pub(crate) use self::sqlite::temporary;
 
 /// A cheap handle on the open database.
 #[derive(Clone, Debug)]
@@ -47,11 +49,17 @@ impl StoreError {
 /// Why the store does not open. The text goes to the operator as it is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    #[error("the store's address must look like sqlite://llm-proxy.db (PostgreSQL is not supported yet)")]
+    #[error(
+        "the store's address must look like sqlite://llm-proxy.db (PostgreSQL is not supported yet)"
+    )]
     Address,
-    #[error("the store {path} is in use by another llm-proxy process: stop it, or give this one another database")]
+    #[error(
+        "the store {path} is in use by another llm-proxy process: stop it, or give this one another database"
+    )]
     InUse { path: String },
-    #[error("the store {path} was written by a newer llm-proxy (schema {found}, this one knows {known}): upgrade this binary")]
+    #[error(
+        "the store {path} was written by a newer llm-proxy (schema {found}, this one knows {known}): upgrade this binary"
+    )]
     Newer {
         path: String,
         found: i64,

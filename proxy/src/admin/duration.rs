@@ -73,10 +73,25 @@ mod tests {
     #[test]
     fn months_follow_the_calendar_and_ends_are_bounded() {
         let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
-        assert_eq!(Span::Months(1).after(at("2028-01-31T10:00:00Z")), Some(at("2028-02-29T10:00:00Z")));
-        assert_eq!(Span::Seconds(60).after(at("2027-12-31T23:59:30Z")), Some(at("2028-01-01T00:00:30Z")));
-        assert_eq!(Span::Seconds(i64::MAX).after(at("2027-01-01T00:00:00Z")), None);
-        assert_eq!(Span::Months(u32::MAX).after(at("2027-01-01T00:00:00Z")), None);
-        assert_eq!(Span::Seconds(300_000_000_000).after(at("2027-01-01T00:00:00Z")), None);
+        assert_eq!(
+            Span::Months(1).after(at("2028-01-31T10:00:00Z")),
+            Some(at("2028-02-29T10:00:00Z"))
+        );
+        assert_eq!(
+            Span::Seconds(60).after(at("2027-12-31T23:59:30Z")),
+            Some(at("2028-01-01T00:00:30Z"))
+        );
+        assert_eq!(
+            Span::Seconds(i64::MAX).after(at("2027-01-01T00:00:00Z")),
+            None
+        );
+        assert_eq!(
+            Span::Months(u32::MAX).after(at("2027-01-01T00:00:00Z")),
+            None
+        );
+        assert_eq!(
+            Span::Seconds(300_000_000_000).after(at("2027-01-01T00:00:00Z")),
+            None
+        );
     }
 }

@@ -34,18 +34,59 @@ pub(super) struct Fields {
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
 const IGNORED: [&str; 53] = [
-    "access_group_ids", "agent_id", "aliases", "allowed_cache_controls",
-    "allowed_passthrough_routes", "allowed_vector_store_indexes", "auto_rotate",
-    "budget_duration", "budget_fallbacks", "budget_id", "budget_limits", "config",
-    "default_estimated_output_tokens", "default_estimated_output_tokens_per_model",
-    "denied_passthrough_routes", "disable_global_guardrails", "enable_prompt_caching",
-    "enforced_params", "guardrails", "key_name", "max_parallel_requests", "mcp_rpm_limit",
-    "model_max_budget", "model_rpm_limit", "model_tpm_limit", "object_permission",
-    "organization_id", "permissions", "policies", "project_id", "prompts", "rotation_interval",
-    "router_settings", "rpm_limit", "rpm_limit_type", "send_invite_email", "soft_budget",
-    "soft_budget_cooldown", "spend", "tag_rpm_limit", "tags", "temp_budget_expiry",
-    "temp_budget_increase", "throttle_on_budget_exceeded", "token", "token_id", "tpd_limit",
-    "tpm_limit", "tpm_limit_type", "expires", "created_by", "updated_by", "end_user_budget_id",
+    "access_group_ids",
+    "agent_id",
+    "aliases",
+    "allowed_cache_controls",
+    "allowed_passthrough_routes",
+    "allowed_vector_store_indexes",
+    "auto_rotate",
+    "budget_duration",
+    "budget_fallbacks",
+    "budget_id",
+    "budget_limits",
+    "config",
+    "default_estimated_output_tokens",
+    "default_estimated_output_tokens_per_model",
+    "denied_passthrough_routes",
+    "disable_global_guardrails",
+    "enable_prompt_caching",
+    "enforced_params",
+    "guardrails",
+    "key_name",
+    "max_parallel_requests",
+    "mcp_rpm_limit",
+    "model_max_budget",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "object_permission",
+    "organization_id",
+    "permissions",
+    "policies",
+    "project_id",
+    "prompts",
+    "rotation_interval",
+    "router_settings",
+    "rpm_limit",
+    "rpm_limit_type",
+    "send_invite_email",
+    "soft_budget",
+    "soft_budget_cooldown",
+    "spend",
+    "tag_rpm_limit",
+    "tags",
+    "temp_budget_expiry",
+    "temp_budget_increase",
+    "throttle_on_budget_exceeded",
+    "token",
+    "token_id",
+    "tpd_limit",
+    "tpm_limit",
+    "tpm_limit_type",
+    "expires",
+    "created_by",
+    "updated_by",
+    "end_user_budget_id",
 ];
 
 impl Fields {
@@ -73,10 +114,20 @@ impl Fields {
     }
 
     fn without_effect(&mut self, name: &str, value: &Value) -> Result<(), ApiError> {
-        let known = IGNORED.iter().find(|known| **known == name).ok_or_else(|| {
-            let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(64).collect();
-            ApiError::bad_request(&name, format!("the field {name} is not supported: leave it out"))
-        })?;
+        let known = IGNORED
+            .iter()
+            .find(|known| **known == name)
+            .ok_or_else(|| {
+                let name: String = name
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
+                    .take(64)
+                    .collect();
+                ApiError::bad_request(
+                    &name,
+                    format!("the field {name} is not supported: leave it out"),
+                )
+            })?;
         let says_nothing = match value {
             Value::Null => true,
             Value::Array(items) => items.is_empty(),
@@ -108,7 +159,11 @@ impl Fields {
             key.key_type = key_type;
             key.allowed_routes = key_type.routes();
         }
-        if let Some(routes) = self.allowed_routes.as_ref().filter(|routes| !routes.is_empty()) {
+        if let Some(routes) = self
+            .allowed_routes
+            .as_ref()
+            .filter(|routes| !routes.is_empty())
+        {
             key.allowed_routes.clone_from(routes);
         }
         if let Some(user_id) = &self.user_id {
@@ -128,12 +183,18 @@ fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) if text.chars().count() > NAME_CHARACTERS_MAX => Err(ApiError::bad_request(
-            name,
-            format!("{name} is longer than {NAME_CHARACTERS_MAX} characters"),
-        )),
+        Value::String(text) if text.chars().count() > NAME_CHARACTERS_MAX => {
+            Err(ApiError::bad_request(
+                name,
+                format!("{name} is longer than {NAME_CHARACTERS_MAX} characters"),
+            ))
+        }
         Value::String(text) => Ok(Some(text.clone())),
-        _ => Err(invalid("string_type", name, "Input should be a valid string")),
+        _ => Err(invalid(
+            "string_type",
+            name,
+            "Input should be a valid string",
+        )),
     }
 }
 
@@ -153,7 +214,11 @@ fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
     match value {
         Value::Null => Ok(Map::new()),
         Value::Object(entries) => Ok(entries.clone()),
-        _ => Err(invalid("dict_type", name, "Input should be a valid dictionary")),
+        _ => Err(invalid(
+            "dict_type",
+            name,
+            "Input should be a valid dictionary",
+        )),
     }
 }
 
@@ -161,7 +226,11 @@ fn flag(name: &str, value: &Value) -> Result<Option<bool>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::Bool(flag) => Ok(Some(*flag)),
-        _ => Err(invalid("bool_type", name, "Input should be a valid boolean")),
+        _ => Err(invalid(
+            "bool_type",
+            name,
+            "Input should be a valid boolean",
+        )),
     }
 }
 
@@ -169,9 +238,17 @@ fn key_type(value: &Value) -> Result<Option<KeyType>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) => KeyType::parse(text).map(Some).ok_or_else(|| {
-            invalid("enum", "key_type", "Input should be 'llm_api', 'management', 'read_only' or 'default'")
+            invalid(
+                "enum",
+                "key_type",
+                "Input should be 'llm_api', 'management', 'read_only' or 'default'",
+            )
         }),
-        _ => Err(invalid("string_type", "key_type", "Input should be a valid string")),
+        _ => Err(invalid(
+            "string_type",
+            "key_type",
+            "Input should be a valid string",
+        )),
     }
 }
 
@@ -196,7 +273,10 @@ fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
         if matches!(error, MoneyError::Malformed) && text.parse::<f64>().is_err() {
             return unreadable();
         }
-        ApiError::bad_request("max_budget", "max_budget must be a non-negative finite number of USD, at most 9 billion")
+        ApiError::bad_request(
+            "max_budget",
+            "max_budget must be a non-negative finite number of USD, at most 9 billion",
+        )
     })
 }
 
@@ -206,7 +286,11 @@ fn duration(value: &Value) -> Result<Option<Span>, ApiError> {
         Value::Null => Ok(None),
         Value::String(text) if text == "-1" => Ok(None),
         Value::String(text) => Span::parse(text).map(Some).ok_or_else(bad_duration),
-        _ => Err(invalid("string_type", "duration", "Input should be a valid string")),
+        _ => Err(invalid(
+            "string_type",
+            "duration",
+            "Input should be a valid string",
+        )),
     }
 }
 

@@ -1,7 +1,10 @@
 //! `POST /key/block` and `POST /key/unblock`: take a key out of service and
 //! back, without ending it. Both may be repeated.
 
-use axum::{extract::{Request, State}, response::Response};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
 use serde_json::{Value, json};
 
 use super::{answer, change, key_not_found, named_key, read_body, require_master, view};
@@ -47,7 +50,9 @@ async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Respon
 
 async fn write(state: &AppState, hash: KeyHash, turn: Turn) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
-    let mut key = store::keys::find(&mut write, hash).await?.ok_or_else(key_not_found)?;
+    let mut key = store::keys::find(&mut write, hash)
+        .await?
+        .ok_or_else(key_not_found)?;
     key.blocked = turn == Turn::Off;
     key.updated_at = state.clock.now();
     store::keys::put(&mut write, &key).await?;

@@ -2,7 +2,10 @@
 //! aliases. The account and the usage rows stay: spend is never lost. From the
 //! answer on, a deleted key is refused.
 
-use axum::{extract::{Request, State}, response::Response};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
 use serde_json::{Map, Value, json};
 
 use super::{answer, change, read_body, require_master};
@@ -32,17 +35,30 @@ pub(crate) async fn handle(
         ));
     }
     if keys.len() + aliases.len() > KEYS_MAX {
-        return Err(ApiError::bad_request("keys", format!("at most {KEYS_MAX} keys at a time")));
+        return Err(ApiError::bad_request(
+            "keys",
+            format!("at most {KEYS_MAX} keys at a time"),
+        ));
     }
     // LiteLLM: the answer repeats the whole list, also what was not there.
     let echoed: Vec<String> = keys.iter().chain(&aliases).cloned().collect();
     let changing = state.clone();
-    change(&state, async move { delete(&changing, &keys, &aliases).await }).await?;
+    change(
+        &state,
+        async move { delete(&changing, &keys, &aliases).await },
+    )
+    .await?;
     Ok(answer(json!({ "deleted_keys": echoed }), &[]))
 }
 
 fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError> {
-    let wrong = || ApiError::validation("list_type", ["body", field], "Input should be a valid list of strings");
+    let wrong = || {
+        ApiError::validation(
+            "list_type",
+            ["body", field],
+            "Input should be a valid list of strings",
+        )
+    };
     match body.get(field) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items

@@ -1,8 +1,12 @@
 //! `POST /key/generate`: makes a key and shows it once. The key and its
 //! account begin in one transaction.
 
-use axum::{extract::{Request, State}, response::Response};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
 use chrono::{DateTime, Utc};
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -31,7 +35,10 @@ pub(crate) async fn handle(
     let stored = key.clone();
     let changing = state.clone();
     change(&state, async move { write(&changing, &stored).await }).await?;
-    Ok(answer(shown(&token, &key, state.clock.now()), &fields.ignored))
+    Ok(answer(
+        shown(&token, &key, state.clock.now()),
+        &fields.ignored,
+    ))
 }
 
 /// A generated key, or the caller's own when it is hard enough to guess.
@@ -44,13 +51,25 @@ fn token(body: &Map<String, Value>) -> Result<Token, ApiError> {
             });
         }
         Some(Value::String(text)) => text,
-        Some(_) => return Err(ApiError::validation("string_type", ["body", "key"], "Input should be a valid string")),
+        Some(_) => {
+            return Err(ApiError::validation(
+                "string_type",
+                ["body", "key"],
+                "Input should be a valid string",
+            ));
+        }
     };
     let refused = |message: &str| ApiError::bad_request("key", message);
     let token = Token::parse(chosen).map_err(|error| match error {
-        TokenError::Prefix => refused("Invalid key format. LiteLLM Virtual Key must start with 'sk-'."),
-        TokenError::Checksum => refused("the prefix sk-llp_ is for keys that this gateway generates: choose another"),
-        TokenError::Shape | TokenError::Random => refused("a key has at most 512 printable ASCII characters"),
+        TokenError::Prefix => {
+            refused("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.")
+        }
+        TokenError::Checksum => {
+            refused("the prefix sk-llp_ is for keys that this gateway generates: choose another")
+        }
+        TokenError::Shape | TokenError::Random => {
+            refused("a key has at most 512 printable ASCII characters")
+        }
     })?;
     if !token.is_strong() {
         return Err(refused(
@@ -92,7 +111,10 @@ async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
         return Err(alias_taken(alias));
     }
     if store::keys::find(&mut write, key.hash).await?.is_some() {
-        return Err(ApiError::bad_request("key", "this key exists already: choose another, or use /key/update"));
+        return Err(ApiError::bad_request(
+            "key",
+            "this key exists already: choose another, or use /key/update",
+        ));
     }
     store::keys::put(&mut write, key).await?;
     store::ledger::create_account(&mut write, &key.hash, key.max_budget).await?;
@@ -110,10 +132,14 @@ async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
 
 /// LiteLLM's words; the alias is a name, not a secret.
 pub(super) fn alias_taken(alias: &str) -> ApiError {
-    ApiError::bad_request(
-        "key_alias",
-        format!("Key with alias '{alias}' already exists. Unique key aliases across all keys are required."),
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "bad_request_error",
+        format!(
+            "Key with alias '{alias}' already exists. Unique key aliases across all keys are required."
+        ),
     )
+    .with_param("key_alias")
 }
 
 fn shown(token: &Token, key: &Key, now: DateTime<Utc>) -> Value {
@@ -127,7 +153,10 @@ fn shown(token: &Token, key: &Key, now: DateTime<Utc>) -> Value {
         ("token_id".to_owned(), json!(hash)),
         // LiteLLM: null, though the expiry is set.
         ("duration".to_owned(), Value::Null),
-        ("expires".to_owned(), key.expires_at.map_or(Value::Null, exact)),
+        (
+            "expires".to_owned(),
+            key.expires_at.map_or(Value::Null, exact),
+        ),
         ("created_at".to_owned(), exact(key.created_at)),
         ("updated_at".to_owned(), exact(key.updated_at)),
         ("created_by".to_owned(), json!("default_user_id")),

@@ -63,7 +63,9 @@ async fn about_itself(state: &AppState, own: &Key, asked: Asked) -> Result<Respo
         return show(state, own, json!(own.hash.to_string())).await;
     };
     if KeyHash::from_key_or_hash(&sent) != Some(own.hash) {
-        return Err(ApiError::forbidden("a key may only ask about itself: leave the parameter key out"));
+        return Err(ApiError::forbidden(
+            "a key may only ask about itself: leave the parameter key out",
+        ));
     }
     show(state, own, json!(sent)).await
 }

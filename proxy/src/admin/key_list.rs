@@ -121,17 +121,29 @@ fn is_true(text: Option<&str>) -> bool {
 
 fn number(name: &str, text: Option<&str>, default: i64, most: i64) -> Result<u32, ApiError> {
     let value = text.map_or(Ok(default), str::parse).map_err(|_| {
-        ApiError::validation("int_parsing", ["query", name], "Input should be a valid integer")
+        ApiError::validation(
+            "int_parsing",
+            ["query", name],
+            "Input should be a valid integer",
+        )
     })?;
     if value < 1 {
         let message = "Input should be greater than or equal to 1";
-        return Err(ApiError::validation("greater_than_equal", ["query", name], message));
+        return Err(ApiError::validation(
+            "greater_than_equal",
+            ["query", name],
+            message,
+        ));
     }
     match u32::try_from(value) {
         Ok(number) if value <= most => Ok(number),
         _ => {
             let message = format!("Input should be less than or equal to {most}");
-            Err(ApiError::validation("less_than_equal", ["query", name], &message))
+            Err(ApiError::validation(
+                "less_than_equal",
+                ["query", name],
+                &message,
+            ))
         }
     }
 }

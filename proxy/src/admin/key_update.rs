@@ -2,7 +2,10 @@
 //! its hash, or by its alias. `duration` counts from now. What is left out
 //! stays.
 
-use axum::{extract::{Request, State}, response::Response};
+use axum::{
+    extract::{Request, State},
+    response::Response,
+};
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
@@ -37,11 +40,18 @@ pub(crate) async fn handle(
         ));
     }
     let changing = state.clone();
-    let key = change(&state, async move { write(&changing, named, &fields).await }).await?;
+    let key = change(
+        &state,
+        async move { write(&changing, named, &fields).await },
+    )
+    .await?;
     let spend = view::spend(&state, &key).await?;
     let mut row = view::row(&key, spend, state.clock.now());
     let hash = key.hash.to_string();
-    row.insert("key".to_owned(), as_sent(&body).unwrap_or_else(|| json!(hash)));
+    row.insert(
+        "key".to_owned(),
+        as_sent(&body).unwrap_or_else(|| json!(hash)),
+    );
     row.insert("token".to_owned(), json!(hash));
     Ok(answer(Value::Object(row), &ignored))
 }
@@ -60,7 +70,9 @@ async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Res
             None => None,
         };
     }
-    if named.is_some() && let Some(alias) = &fields.alias {
+    if named.is_some()
+        && let Some(alias) = &fields.alias
+    {
         rename(&mut write, &mut key, alias.as_deref()).await?;
     }
     fields.apply(&mut key);
@@ -89,11 +101,20 @@ async fn find(
     fields: &Fields,
 ) -> Result<Key, ApiError> {
     if let Some(hash) = named {
-        return store::keys::find(write, hash).await?.ok_or_else(key_not_found);
+        return store::keys::find(write, hash)
+            .await?
+            .ok_or_else(key_not_found);
     }
     let alias = fields.alias.clone().flatten().unwrap_or_default();
-    let unknown = || ApiError::not_found("key_alias", format!("Key not found. No key with key_alias='{alias}'."));
-    let hash = store::keys::find_alias(write, &alias).await?.ok_or_else(unknown)?;
+    let unknown = || {
+        ApiError::not_found(
+            "key_alias",
+            format!("Key not found. No key with key_alias='{alias}'."),
+        )
+    };
+    let hash = store::keys::find_alias(write, &alias)
+        .await?
+        .ok_or_else(unknown)?;
     store::keys::find(write, hash).await?.ok_or_else(unknown)
 }
 
@@ -103,7 +124,9 @@ async fn rename(
     alias: Option<&str>,
 ) -> Result<(), ApiError> {
     if let Some(alias) = alias
-        && store::keys::find_alias(write, alias).await?.is_some_and(|holder| holder != key.hash)
+        && store::keys::find_alias(write, alias)
+            .await?
+            .is_some_and(|holder| holder != key.hash)
     {
         return Err(alias_taken(alias));
     }

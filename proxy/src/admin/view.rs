@@ -4,13 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    app::AppState,
-    error::ApiError,
-    key::Key,
-    money::NanoUsd,
-    store,
-};
+use crate::{app::AppState, error::ApiError, key::Key, money::NanoUsd, store};
 
 /// LiteLLM: an ISO time of milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";

@@ -71,7 +71,11 @@ impl Tasks {
     /// Resolves once `stop` was called.
     pub(crate) async fn stopped(&self) {
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+        let _ = self
+            .stopping
+            .subscribe()
+            .wait_for(|stopping| *stopping)
+            .await;
     }
 
     /// Waits until no work is left; false when the deadline came first.

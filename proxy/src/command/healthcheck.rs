@@ -23,7 +23,10 @@ pub(crate) enum HealthError {
     NotReady(SocketAddr),
 }
 
-pub(super) async fn run(file: Option<PathBuf>, environment: &Environment) -> Result<(), HealthError> {
+pub(super) async fn run(
+    file: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<(), HealthError> {
     let mut address = listen_address(file, environment)?;
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -37,7 +40,8 @@ pub(super) async fn run(file: Option<PathBuf>, environment: &Environment) -> Res
 
 async fn status_line(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET /health/readiness HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request =
+        format!("GET /health/readiness HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut start = [0_u8; 32];
     let read = stream.read(&mut start).await?;

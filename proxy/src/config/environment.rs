@@ -30,7 +30,9 @@ impl Environment {
     pub(crate) fn process() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         )
     }
@@ -64,7 +66,9 @@ impl Environment {
         }
         let content = std::fs::read_to_string(path)
             .map_err(|source| EnvironmentError::File { name, source })?;
-        Ok(Some(Secret::new(content.trim_end_matches(['\r', '\n']).to_owned())))
+        Ok(Some(Secret::new(
+            content.trim_end_matches(['\r', '\n']).to_owned(),
+        )))
     }
 }
 
@@ -87,8 +91,19 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&[("KEY", "")]), Ok(None));
         assert_eq!(read(&[("KEY", "direct")]), Ok(Some("direct".to_owned())));
-        assert_eq!(read(&[("KEY_FILE", path)]), Ok(Some("from-file".to_owned())));
-        assert!(read(&[("KEY", "direct"), ("KEY_FILE", path)]).unwrap_err().contains("unset one"));
-        assert!(read(&[("KEY_FILE", "/nonexistent")]).unwrap_err().contains("KEY_FILE"));
+        assert_eq!(
+            read(&[("KEY_FILE", path)]),
+            Ok(Some("from-file".to_owned()))
+        );
+        assert!(
+            read(&[("KEY", "direct"), ("KEY_FILE", path)])
+                .unwrap_err()
+                .contains("unset one")
+        );
+        assert!(
+            read(&[("KEY_FILE", "/nonexistent")])
+                .unwrap_err()
+                .contains("KEY_FILE")
+        );
     }
 }

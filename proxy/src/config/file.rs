@@ -36,7 +36,11 @@ pub(crate) struct Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} is not supported and has no effect", self.place, self.name)
+        write!(
+            f,
+            "{}: {} is not supported and has no effect",
+            self.place, self.name
+        )
     }
 }
 
@@ -74,7 +78,10 @@ pub(super) struct Reader<'a> {
 ///
 /// # Errors
 /// The first mistake, with its line and column.
-pub(crate) fn parse(text: &str, environment: &Environment) -> Result<(File, Vec<Warning>), Problem> {
+pub(crate) fn parse(
+    text: &str,
+    environment: &Environment,
+) -> Result<(File, Vec<Warning>), Problem> {
     let mut reader = Reader {
         environment,
         warnings: Vec::new(),
@@ -107,7 +114,9 @@ impl Reader<'_> {
         if PROTECTIONS.contains(&entry.name.as_str()) && !entry.node.is_null() {
             return Err(Problem {
                 place: entry.place,
-                text: format!("{name} protects something and is not supported: remove it only if you can do without"),
+                text: format!(
+                    "{name} protects something and is not supported: remove it only if you can do without"
+                ),
             });
         }
         self.warnings.push(Warning {
@@ -128,7 +137,9 @@ impl Reader<'_> {
         };
         match self.environment.text(variable) {
             Some(value) => Ok(Some(value.to_owned())),
-            None => Err(node.problem(format!("{name} asks for the environment variable {variable}, which is not set"))),
+            None => Err(node.problem(format!(
+                "{name} asks for the environment variable {variable}, which is not set"
+            ))),
         }
     }
 }
@@ -142,7 +153,11 @@ fn litellm_settings(reader: &mut Reader<'_>, file: &mut File, node: &Node) -> Re
                     400 => StatusCode::BAD_REQUEST,
                     422 => StatusCode::UNPROCESSABLE_ENTITY,
                     429 => StatusCode::TOO_MANY_REQUESTS,
-                    _ => return Err(entry.node.problem("budget_exceeded_status_code must be 400, 422 or 429")),
+                    _ => {
+                        return Err(entry
+                            .node
+                            .problem("budget_exceeded_status_code must be 400, 422 or 429"));
+                    }
                 });
             }
             _ => reader.unsupported("litellm_settings", entry)?,
@@ -154,8 +169,12 @@ fn litellm_settings(reader: &mut Reader<'_>, file: &mut File, node: &Node) -> Re
 fn general_settings(reader: &mut Reader<'_>, file: &mut File, node: &Node) -> Result<(), Problem> {
     for entry in node.entries("general_settings")? {
         match entry.name.as_str() {
-            "master_key" => file.master_key = reader.text(&entry.node, &entry.name)?.map(Secret::new),
-            "database_url" => file.database_url = reader.text(&entry.node, &entry.name)?.map(Secret::new),
+            "master_key" => {
+                file.master_key = reader.text(&entry.node, &entry.name)?.map(Secret::new)
+            }
+            "database_url" => {
+                file.database_url = reader.text(&entry.node, &entry.name)?.map(Secret::new)
+            }
             _ => reader.unsupported("general_settings", entry)?,
         }
     }
@@ -190,9 +209,11 @@ fn server(file: &mut File, entry: &Entry) -> Result<(), Problem> {
 }
 
 fn address(node: &Node, name: &str) -> Result<SocketAddr, Problem> {
-    node.text(name)?
-        .parse()
-        .map_err(|_| node.problem(format!("{name} must be an address and a port, as in 127.0.0.1:4000")))
+    node.text(name)?.parse().map_err(|_| {
+        node.problem(format!(
+            "{name} must be an address and a port, as in 127.0.0.1:4000"
+        ))
+    })
 }
 
 fn count(node: &Node, name: &str) -> Result<usize, Problem> {
@@ -205,7 +226,10 @@ fn count(node: &Node, name: &str) -> Result<usize, Problem> {
 fn unknown(section: &str, entry: &Entry) -> Problem {
     Problem {
         place: entry.place,
-        text: format!("{section} has no key named {}: see config.example.yaml", entry.name),
+        text: format!(
+            "{section} has no key named {}: see config.example.yaml",
+            entry.name
+        ),
     }
 }
 

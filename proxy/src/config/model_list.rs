@@ -20,9 +20,21 @@ use crate::{
 /// Prefix of `litellm_params.model`, default address, variable of the key.
 const PROVIDERS: [(&str, &str, &str); 4] = [
     ("openai", "https://api.openai.com/v1", "OPENAI_API_KEY"),
-    ("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-    ("dashscope", "https://dashscope.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"),
-    ("ark", "https://ark.cn-beijing.volces.com/api/v3", "ARK_API_KEY"),
+    (
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+    ),
+    (
+        "dashscope",
+        "https://dashscope.aliyuncs.com/compatible-mode/v1",
+        "DASHSCOPE_API_KEY",
+    ),
+    (
+        "ark",
+        "https://ark.cn-beijing.volces.com/api/v3",
+        "ARK_API_KEY",
+    ),
 ];
 /// Never connected to: the built-in provider has no address.
 const ECHO_BASE: &str = "http://echo.invalid/";
@@ -100,17 +112,25 @@ fn litellm_param<'a>(
     let (name, node) = (entry.name.as_str(), &entry.node);
     match name {
         "model" => draft.model = reader.text(node, name)?.map(|text| (node, text)),
-        "api_base" | "base_url" => draft.api_base = reader.text(node, name)?.map(|text| (node, text)),
+        "api_base" | "base_url" => {
+            draft.api_base = reader.text(node, name)?.map(|text| (node, text))
+        }
         "api_key" => draft.api_key = reader.text(node, name)?.map(Secret::new),
         "timeout" => draft.timeout = seconds(node, name)?,
         // LiteLLM: prices may stand here as well as under model_info.
-        "input_cost_per_token" | "output_cost_per_token" => return model_info(reader, draft, entry),
+        "input_cost_per_token" | "output_cost_per_token" => {
+            return model_info(reader, draft, entry);
+        }
         _ => reader.unsupported("litellm_params", entry)?,
     }
     Ok(())
 }
 
-fn model_info(reader: &mut Reader<'_>, draft: &mut Draft<'_>, entry: &Entry) -> Result<(), Problem> {
+fn model_info(
+    reader: &mut Reader<'_>,
+    draft: &mut Draft<'_>,
+    entry: &Entry,
+) -> Result<(), Problem> {
     let (name, node) = (entry.name.as_str(), &entry.node);
     match name {
         "input_cost_per_token" => draft.input = Some(price(node, name)?),
@@ -124,8 +144,12 @@ fn model_info(reader: &mut Reader<'_>, draft: &mut Draft<'_>, entry: &Entry) -> 
 }
 
 fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployment, Problem> {
-    let public_name = draft.public_name.ok_or_else(|| item.problem("model_name is missing"))?;
-    let (model_node, model) = draft.model.ok_or_else(|| item.problem("litellm_params.model is missing"))?;
+    let public_name = draft
+        .public_name
+        .ok_or_else(|| item.problem("model_name is missing"))?;
+    let (model_node, model) = draft
+        .model
+        .ok_or_else(|| item.problem("litellm_params.model is missing"))?;
     // LiteLLM: a name without a provider is one of OpenAI's.
     let (prefix, upstream_model) = model.split_once('/').unwrap_or(("openai", &model));
     let (provider, default_base, variable) = if prefix == "echo" {
@@ -136,9 +160,17 @@ fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployme
         })?;
         (Provider::OpenAiCompatible, known.1, known.2)
     };
-    let base_text = draft.api_base.as_ref().map_or(default_base, |(_, text)| text);
-    let api_base = base(base_text)
-        .ok_or_else(|| draft.api_base.as_ref().map_or(item, |(node, _)| node).problem("api_base must be an http or https address"))?;
+    let base_text = draft
+        .api_base
+        .as_ref()
+        .map_or(default_base, |(_, text)| text);
+    let api_base = base(base_text).ok_or_else(|| {
+        draft
+            .api_base
+            .as_ref()
+            .map_or(item, |(node, _)| node)
+            .problem("api_base must be an http or https address")
+    })?;
     let price = match (draft.input, draft.output) {
         (Some(input), Some(output)) => Some(Price {
             input,
@@ -146,16 +178,20 @@ fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployme
             cache_read: draft.cache_read,
         }),
         (None, None) => None,
-        _ => return Err(item.problem("a price needs both input_cost_per_token and output_cost_per_token")),
+        _ => {
+            return Err(
+                item.problem("a price needs both input_cost_per_token and output_cost_per_token")
+            );
+        }
     };
     let api_key = draft.api_key.or_else(|| {
         let found = reader.environment.text(variable)?;
         Some(Secret::new(found.to_owned()))
     });
     Ok(Deployment {
-        id: draft
-            .id
-            .unwrap_or_else(|| identity(&[&public_name, prefix, upstream_model, api_base.as_str()])),
+        id: draft.id.unwrap_or_else(|| {
+            identity(&[&public_name, prefix, upstream_model, api_base.as_str()])
+        }),
         free: matches!((draft.input, draft.output), (Some(input), Some(output)) if input.picos() == 0 && output.picos() == 0),
         public_name,
         provider,
@@ -194,9 +230,12 @@ fn seconds(node: &Node, name: &str) -> Result<Option<Duration>, Problem> {
 /// The same over restarts, different for different deployments.
 fn identity(parts: &[&str]) -> String {
     let digest = Sha256::digest(parts.join("\n").as_bytes());
-    digest.iter().take(16).fold(String::with_capacity(32), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    digest
+        .iter()
+        .take(16)
+        .fold(String::with_capacity(32), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }

@@ -39,9 +39,13 @@ pub(crate) enum ConfigError {
     Environment(#[from] EnvironmentError),
     #[error("{name} must be an address and a port, as in 127.0.0.1:4000")]
     Address { name: &'static str },
-    #[error("no master key: set LLM_PROXY_MASTER_KEY, LLM_PROXY_MASTER_KEY_FILE or general_settings.master_key")]
+    #[error(
+        "no master key: set LLM_PROXY_MASTER_KEY, LLM_PROXY_MASTER_KEY_FILE or general_settings.master_key"
+    )]
     NoMasterKey,
-    #[error("the master key is shorter than {MASTER_KEY_CHARACTERS_MIN} characters: choose a longer one")]
+    #[error(
+        "the master key is shorter than {MASTER_KEY_CHARACTERS_MIN} characters: choose a longer one"
+    )]
     WeakMasterKey,
     #[error("--dev listens on loopback only: choose a 127.0.0.1 address, or leave --dev out")]
     DevBeyondLoopback,
@@ -77,10 +81,14 @@ pub(crate) fn resolve(
         body_bytes_max: file.body_bytes_max.unwrap_or(defaults.body_bytes_max),
         drain_timeout: file.drain_timeout.unwrap_or(defaults.drain_timeout),
     };
-    if dev.is_some() && !(server.listen.ip().is_loopback() && server.admin_listen.ip().is_loopback()) {
+    if dev.is_some()
+        && !(server.listen.ip().is_loopback() && server.admin_listen.ip().is_loopback())
+    {
         return Err(ConfigError::DevBeyondLoopback);
     }
-    let master_key = environment.secret("LLM_PROXY_MASTER_KEY")?.or(file.master_key);
+    let master_key = environment
+        .secret("LLM_PROXY_MASTER_KEY")?
+        .or(file.master_key);
     let config = Config {
         master_key: master(master_key, dev.as_mut())?,
         database_url: database(environment, file.database_url, dev.as_mut())?,
@@ -140,7 +148,10 @@ pub(crate) fn database_url(
     database(environment, file.database_url, None)
 }
 
-fn address(environment: &Environment, name: &'static str) -> Result<Option<SocketAddr>, ConfigError> {
+fn address(
+    environment: &Environment,
+    name: &'static str,
+) -> Result<Option<SocketAddr>, ConfigError> {
     environment
         .text(name)
         .map(|text| text.parse().map_err(|_| ConfigError::Address { name }))
@@ -195,15 +206,22 @@ mod tests {
 
     fn error(dev: bool, variables: &[(&str, &str)]) -> String {
         let options = Options { file: None, dev };
-        resolve(&options, &Environment::of(variables)).unwrap_err().to_string()
+        resolve(&options, &Environment::of(variables))
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn what_cannot_start_says_why() {
         assert!(error(false, &[]).contains("no master key"));
-        assert!(error(false, &[("LLM_PROXY_MASTER_KEY", "0123456789abcde")]).contains("shorter than 16"));
+        assert!(
+            error(false, &[("LLM_PROXY_MASTER_KEY", "0123456789abcde")])
+                .contains("shorter than 16")
+        );
         assert!(error(false, &[MASTER, ("LLM_PROXY_LISTEN", "4000")]).contains("LLM_PROXY_LISTEN"));
-        assert!(error(false, &[MASTER, ("LLM_PROXY_CONFIG", "/nonexistent")]).contains("/nonexistent"));
+        assert!(
+            error(false, &[MASTER, ("LLM_PROXY_CONFIG", "/nonexistent")]).contains("/nonexistent")
+        );
         assert!(error(true, &[("LLM_PROXY_LISTEN", "0.0.0.0:4000")]).contains("loopback"));
     }
 
@@ -211,8 +229,15 @@ mod tests {
     fn the_environment_wins_over_the_file_and_defaults_are_loopback() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.yaml");
-        std::fs::write(&path, "llm_proxy: {server: {listen: '127.0.0.1:5000', admin_listen: '127.0.0.1:5001'}}\n").unwrap();
-        let options = Options { file: Some(path), dev: false };
+        std::fs::write(
+            &path,
+            "llm_proxy: {server: {listen: '127.0.0.1:5000', admin_listen: '127.0.0.1:5001'}}\n",
+        )
+        .unwrap();
+        let options = Options {
+            file: Some(path),
+            dev: false,
+        };
         let variables = Environment::of(&[MASTER, ("LLM_PROXY_LISTEN", "127.0.0.1:6000")]);
         let (config, _) = resolve(&options, &variables).unwrap();
         assert_eq!(config.server.listen.port(), 6000);
@@ -225,7 +250,10 @@ mod tests {
 
     #[test]
     fn dev_makes_up_what_is_missing() {
-        let options = Options { file: None, dev: true };
+        let options = Options {
+            file: None,
+            dev: true,
+        };
         let (config, _) = resolve(&options, &Environment::of(&[])).unwrap();
         let dev = config.dev.unwrap();
         assert!(dev.master_key_generated && config.master_key.expose().len() >= 16);

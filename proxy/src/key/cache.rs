@@ -118,14 +118,19 @@ mod tests {
             .await
             .unwrap();
         assert!(seen.is_some());
-        let fresh = Key { blocked: true, ..key.clone() };
+        let fresh = Key {
+            blocked: true,
+            ..key.clone()
+        };
         assert_eq!(find(&cache, key.hash, Some(fresh)).await, Some(true));
     }
 
     #[tokio::test]
     async fn a_failed_load_is_not_remembered() {
         let (cache, key) = (Cache::new(), fixture("sk-cache"));
-        let failed = cache.find(key.hash, async { Err::<Option<Key>, _>("down") }).await;
+        let failed = cache
+            .find(key.hash, async { Err::<Option<Key>, _>("down") })
+            .await;
         assert_eq!(failed.unwrap_err(), "down");
         assert_eq!(find(&cache, key.hash, Some(key.clone())).await, Some(false));
     }

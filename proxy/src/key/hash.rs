@@ -78,7 +78,14 @@ mod tests {
 
     #[test]
     fn only_whole_hashes_are_read() {
-        for bad in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"a".repeat(65), &"é".repeat(32)] {
+        for bad in [
+            "",
+            "ab",
+            &"g".repeat(64),
+            &"a".repeat(63),
+            &"a".repeat(65),
+            &"é".repeat(32),
+        ] {
             assert_eq!(KeyHash::from_hex(bad), None, "{bad}");
         }
         assert_eq!(KeyHash::from_key_or_hash("key-without-prefix"), None);

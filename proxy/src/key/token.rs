@@ -144,10 +144,17 @@ mod tests {
             let mut changed = text.clone().into_bytes();
             changed[at] = if changed[at] == b'x' { b'y' } else { b'x' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(Token::parse(&changed).unwrap_err(), TokenError::Checksum, "{at}");
+            assert_eq!(
+                Token::parse(&changed).unwrap_err(),
+                TokenError::Checksum,
+                "{at}"
+            );
         }
         for cut in 7..text.len() {
-            assert_eq!(Token::parse(&text[..cut]).unwrap_err(), TokenError::Checksum);
+            assert_eq!(
+                Token::parse(&text[..cut]).unwrap_err(),
+                TokenError::Checksum
+            );
         }
     }
 
@@ -155,9 +162,15 @@ mod tests {
     fn foreign_keys_are_accepted_and_rubbish_is_not() {
         assert!(Token::parse("sk-QJ7ZAaPj16abR07BqixA7A").is_ok());
         assert_eq!(Token::parse("").unwrap_err(), TokenError::Prefix);
-        assert_eq!(Token::parse(&"a".repeat(64)).unwrap_err(), TokenError::Prefix);
+        assert_eq!(
+            Token::parse(&"a".repeat(64)).unwrap_err(),
+            TokenError::Prefix
+        );
         assert_eq!(Token::parse("sk-a b").unwrap_err(), TokenError::Shape);
-        assert_eq!(Token::parse(&format!("sk-{}", "a".repeat(600))).unwrap_err(), TokenError::Shape);
+        assert_eq!(
+            Token::parse(&format!("sk-{}", "a".repeat(600))).unwrap_err(),
+            TokenError::Shape
+        );
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl AsyncRead for Watched {
         }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.activity.awaits_head() && self.deadline.is_none() {
+        if buffer.filled().len() > before && self.activity.awaits_head() && self.deadline.is_none()
+        {
             let mut deadline = Box::pin(sleep(HEAD_TIMEOUT));
             // Polled once so that it wakes this task; it cannot be over yet.
             if deadline.as_mut().poll(context).is_ready() {

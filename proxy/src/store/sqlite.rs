@@ -40,7 +40,10 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
-        let writer = pool(1).connect_with(options.clone()).await.map_err(unusable)?;
+        let writer = pool(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(unusable)?;
         migrate::run(&writer, &path).await?;
         let reader = pool(READERS_MAX)
             .connect_with(options.read_only(true))
@@ -120,7 +123,11 @@ mod tests {
             ("sqlite::memory:", None),
             ("postgres://host/db", None),
         ] {
-            assert_eq!(path_of(url).ok().as_deref(), path.map(std::path::Path::new), "{url}");
+            assert_eq!(
+                path_of(url).ok().as_deref(),
+                path.map(std::path::Path::new),
+                "{url}"
+            );
         }
     }
 
@@ -128,7 +135,10 @@ mod tests {
     async fn a_second_opening_of_the_same_file_is_refused_while_the_first_lives() {
         let (store, folder) = temporary().await;
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
-        assert!(matches!(Store::open(&url).await, Err(OpenError::InUse { .. })));
+        assert!(matches!(
+            Store::open(&url).await,
+            Err(OpenError::InUse { .. })
+        ));
         store.close().await;
         drop(store);
         Store::open(&url).await.unwrap().ping().await.unwrap();
@@ -147,6 +157,9 @@ mod tests {
         store.close().await;
         drop(store);
         let refused = Store::open(&url).await.unwrap_err();
-        assert!(matches!(refused, OpenError::Newer { found: 9000, .. }), "{refused}");
+        assert!(
+            matches!(refused, OpenError::Newer { found: 9000, .. }),
+            "{refused}"
+        );
     }
 }

@@ -60,7 +60,10 @@ fn deployments_get_their_base_key_price_and_limits() {
     assert_eq!(own.api_base.as_str(), "http://127.0.0.1:8000/v1");
     assert_eq!(own.api_key.as_ref().unwrap().expose(), "sk-vllm");
     assert!(own.free);
-    assert_eq!(qwen.api_base.as_str(), "https://dashscope.aliyuncs.com/compatible-mode/v1");
+    assert_eq!(
+        qwen.api_base.as_str(),
+        "https://dashscope.aliyuncs.com/compatible-mode/v1"
+    );
     assert_eq!(qwen.api_key.as_ref().unwrap().expose(), "sk-dashscope");
     assert!(qwen.price.is_none());
     assert_ne!(fast.id, qwen.id);
@@ -76,10 +79,16 @@ fn the_servers_settings_are_read() {
     );
     assert_eq!(file.listen.unwrap().to_string(), "0.0.0.0:8080");
     assert_eq!(file.admin_listen.unwrap().to_string(), "127.0.0.1:0");
-    assert_eq!((file.connections_max, file.body_bytes_max), (Some(7), Some(1000)));
+    assert_eq!(
+        (file.connections_max, file.body_bytes_max),
+        (Some(7), Some(1000))
+    );
     assert_eq!(file.drain_timeout, Some(Duration::from_secs(3)));
     assert_eq!(file.budget_exceeded_status.unwrap().as_u16(), 429);
-    assert_eq!(file.master_key.unwrap().expose(), "sk-master-key-of-the-tests");
+    assert_eq!(
+        file.master_key.unwrap().expose(),
+        "sk-master-key-of-the-tests"
+    );
     assert_eq!(file.database_url.unwrap().expose(), "sqlite://a.db");
 }
 
@@ -106,18 +115,54 @@ fn mistakes_name_their_place_and_what_to_do() {
         ("a: [1\nb: 2\n", "line "),
         ("a: 1\na: 2\n", "line 2, column 1"),
         ("- 1\n", "the configuration must be a map"),
-        ("llm_proxy:\n  server:\n    listne: x\n", "line 3, column 5: llm_proxy.server has no key named listne"),
-        ("llm_proxy: {cache: {}}\n", "llm_proxy has no key named cache"),
-        ("guardrails: [{}]\n", "line 1, column 1: guardrails protects something"),
-        ("general_settings:\n  allowed_ips: ['1.2.3.4']\n", "line 2, column 3: general_settings.allowed_ips"),
-        ("litellm_settings: {max_budget: 5}\n", "litellm_settings.max_budget"),
-        ("general_settings:\n  master_key: os.environ/NOT_SET\n", "line 2, column 15: master_key asks for the environment variable NOT_SET"),
-        ("model_list:\n- model_name: a\n", "litellm_params.model is missing"),
-        ("model_list:\n- model_name: a\n  litellm_params: {model: vertex_ai/x}\n", "line 3, column 27: the provider vertex_ai is not supported"),
-        ("model_list:\n- model_name: a\n  litellm_params: {model: openai/x, api_base: 'file:///etc'}\n", "api_base must be an http or https address"),
-        ("model_list:\n- model_name: a\n  litellm_params: {model: openai/x}\n  model_info: {input_cost_per_token: -1, output_cost_per_token: 1}\n", "input_cost_per_token"),
-        ("model_list:\n- model_name: a\n  litellm_params: {model: openai/x}\n  model_info: {input_cost_per_token: 1}\n", "needs both"),
-        ("litellm_settings: {budget_exceeded_status_code: 200}\n", "must be 400, 422 or 429"),
+        (
+            "llm_proxy:\n  server:\n    listne: x\n",
+            "line 3, column 5: llm_proxy.server has no key named listne",
+        ),
+        (
+            "llm_proxy: {cache: {}}\n",
+            "llm_proxy has no key named cache",
+        ),
+        (
+            "guardrails: [{}]\n",
+            "line 1, column 1: guardrails protects something",
+        ),
+        (
+            "general_settings:\n  allowed_ips: ['1.2.3.4']\n",
+            "line 2, column 3: general_settings.allowed_ips",
+        ),
+        (
+            "litellm_settings: {max_budget: 5}\n",
+            "litellm_settings.max_budget",
+        ),
+        (
+            "general_settings:\n  master_key: os.environ/NOT_SET\n",
+            "line 2, column 15: master_key asks for the environment variable NOT_SET",
+        ),
+        (
+            "model_list:\n- model_name: a\n",
+            "litellm_params.model is missing",
+        ),
+        (
+            "model_list:\n- model_name: a\n  litellm_params: {model: vertex_ai/x}\n",
+            "line 3, column 27: the provider vertex_ai is not supported",
+        ),
+        (
+            "model_list:\n- model_name: a\n  litellm_params: {model: openai/x, api_base: 'file:///etc'}\n",
+            "api_base must be an http or https address",
+        ),
+        (
+            "model_list:\n- model_name: a\n  litellm_params: {model: openai/x}\n  model_info: {input_cost_per_token: -1, output_cost_per_token: 1}\n",
+            "input_cost_per_token",
+        ),
+        (
+            "model_list:\n- model_name: a\n  litellm_params: {model: openai/x}\n  model_info: {input_cost_per_token: 1}\n",
+            "needs both",
+        ),
+        (
+            "litellm_settings: {budget_exceeded_status_code: 200}\n",
+            "must be 400, 422 or 429",
+        ),
     ] {
         let error = refused(text);
         assert!(error.contains(expected), "{text}\n=> {error}");

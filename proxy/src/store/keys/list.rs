@@ -93,12 +93,21 @@ impl Store {
             None => LIVE,
         };
         let skip = i64::from(page.number.saturating_sub(1)) * i64::from(page.size);
-        let rows = self.select(statement, filter, (blocked, expired), (now, page.size, skip)).await?;
+        let rows = self
+            .select(
+                statement,
+                filter,
+                (blocked, expired),
+                (now, page.size, skip),
+            )
+            .await?;
         let total = match rows.first() {
             Some(row) => total_of(row)?,
             // Past the last page nothing carries the total: ask for one row of the first.
             None if skip > 0 => {
-                let first = self.select(statement, filter, (blocked, expired), (now, 1, 0)).await?;
+                let first = self
+                    .select(statement, filter, (blocked, expired), (now, 1, 0))
+                    .await?;
                 first.first().map_or(Ok(0), total_of)?
             }
             None => 0,

@@ -1,0 +1,199 @@
+//! Update, block, delete and expiry, each seen by the key itself.
+
+use chrono::Duration;
+use serde_json::{Value, json};
+
+use super::{ABSENT, Gateway, MASTER, text};
+
+async fn generate(gateway: &Gateway, body: Value) -> (String, String) {
+    let made = gateway.post("/key/generate", &body).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    (text(&made, "key"), text(&made, "token"))
+}
+
+#[tokio::test]
+async fn c3_a_changed_key_is_refused_on_the_very_next_call() {
+    let gateway = Gateway::start().await;
+    for round in 0..50 {
+        let (key, hash) = generate(&gateway, json!({})).await;
+        assert_eq!(gateway.try_key(&key).await.status, 200);
+        let (path, body) = match round % 3 {
+            0 => ("/key/delete", json!({"keys": [hash]})),
+            1 => ("/key/block", json!({"key": hash})),
+            _ => ("/key/update", json!({"key": hash, "duration": "0s"})),
+        };
+        assert_eq!(gateway.post(path, &body).await.status, 200, "{path}");
+        assert_eq!(gateway.try_key(&key).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_refused_from_cache_and_can_be_extended() {
+    let gateway = Gateway::start().await;
+    let (key, hash) = generate(&gateway, json!({"duration": "60s"})).await;
+    gateway.clock.advance(Duration::milliseconds(59_999));
+    assert_eq!(gateway.try_key(&key).await.status, 200);
+    gateway.clock.advance(Duration::milliseconds(1));
+    let refused = gateway.try_key(&key).await;
+    assert_eq!(refused.status, 401);
+    assert_eq!(refused.body["error"]["type"], "expired_key");
+    let info = gateway
+        .admin_get(MASTER, &format!("/key/info?key={hash}"))
+        .await;
+    assert_eq!(info.body["info"]["status"], "expired");
+    // A8: the new expiry counts from the gateway's now, not from the issue.
+    let updated = gateway
+        .post("/key/update", &json!({"key": hash, "duration": "1h"}))
+        .await;
+    assert_eq!(updated.body["expires"], "2027-03-01T13:01:00.000000+00:00");
+    assert_eq!(gateway.try_key(&key).await.status, 200);
+}
+
+#[tokio::test]
+async fn null_and_minus_one_mean_that_a_key_never_expires() {
+    let gateway = Gateway::start().await;
+    for never in [json!(null), json!("-1")] {
+        let (_, hash) = generate(&gateway, json!({"duration": "1h"})).await;
+        let updated = gateway
+            .post("/key/update", &json!({"key": hash, "duration": never}))
+            .await;
+        assert_eq!(updated.body["expires"], Value::Null, "{never}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_what_it_names_and_leaves_the_rest() {
+    let gateway = Gateway::start().await;
+    let (key, hash) = generate(
+        &gateway,
+        json!({"key_alias": "a", "models": ["demo"], "max_budget": 1}),
+    )
+    .await;
+    generate(&gateway, json!({"key_alias": "b"})).await;
+    let by_key = gateway
+        .post(
+            "/key/update",
+            &json!({"key": key, "max_budget": 7, "metadata": {"x": 1}}),
+        )
+        .await;
+    assert_eq!(by_key.body["max_budget"], 7.0);
+    assert_eq!(by_key.body["models"], json!(["demo"]));
+    assert_eq!(by_key.body["key_alias"], "a");
+    assert_eq!(by_key.body["token"], hash.as_str());
+    let by_alias = gateway
+        .post(
+            "/key/update",
+            &json!({"key_alias": "a", "max_budget": null}),
+        )
+        .await;
+    assert_eq!(by_alias.body["max_budget"], Value::Null);
+    assert_eq!(by_alias.body["metadata"], json!({"x": 1}));
+    let taken = gateway
+        .post("/key/update", &json!({"key": hash, "key_alias": "b"}))
+        .await;
+    assert_eq!(taken.status, 400);
+    let renamed = gateway
+        .post("/key/update", &json!({"key": hash, "key_alias": "c"}))
+        .await;
+    assert_eq!(renamed.body["key_alias"], "c");
+    generate(&gateway, json!({"key_alias": "a"})).await;
+    for (body, status) in [
+        (json!({"key": ABSENT, "max_budget": 1}), 404),
+        (json!({"key": "sk-nope-1234567890", "max_budget": 1}), 404),
+        (json!({"key": "no-hash"}), 400),
+        (json!({"key_alias": "nope", "max_budget": 1}), 404),
+        (json!({"max_budget": 1}), 422),
+        (json!({"key": hash, "max_budget": -1}), 400),
+        (json!({"key": hash, "duration": "10"}), 400),
+        (json!({"key": hash, "bogus": 1}), 400),
+    ] {
+        assert_eq!(
+            gateway.post("/key/update", &body).await.status,
+            status,
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn blocking_is_undone_by_unblocking_and_both_may_be_repeated() {
+    let gateway = Gateway::start().await;
+    let (key, hash) = generate(&gateway, json!({})).await;
+    for (path, blocked, status) in [
+        ("/key/block", true, 401),
+        ("/key/block", true, 401),
+        ("/key/unblock", false, 200),
+        ("/key/unblock", false, 200),
+    ] {
+        let answer = gateway.post(path, &json!({"key": hash})).await;
+        assert_eq!(
+            (answer.status.as_u16(), &answer.body["blocked"]),
+            (200, &json!(blocked))
+        );
+        assert_eq!(gateway.try_key(&key).await.status, status, "{path}");
+    }
+    assert_eq!(
+        gateway
+            .post("/key/block", &json!({"key": ABSENT}))
+            .await
+            .status,
+        404
+    );
+    assert_eq!(gateway.post("/key/block", &json!({})).await.status, 422);
+    assert_eq!(
+        gateway
+            .post("/key/block", &json!({"key": "rubbish"}))
+            .await
+            .status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn deletion_takes_keys_hashes_and_aliases_and_says_when_nothing_was_there() {
+    let gateway = Gateway::start().await;
+    let (key, hash) = generate(&gateway, json!({"key_alias": "gone"})).await;
+    let (_, second) = generate(&gateway, json!({})).await;
+    generate(&gateway, json!({"key_alias": "third"})).await;
+    let partly = gateway
+        .post("/key/delete", &json!({"keys": [key, ABSENT]}))
+        .await;
+    assert_eq!(partly.status, 200);
+    assert_eq!(partly.body["deleted_keys"], json!([key, ABSENT]));
+    for (body, status) in [
+        (json!({"keys": [hash]}), 404),
+        (json!({"key_aliases": ["gone"]}), 404),
+        (json!({"keys": [ABSENT], "key_aliases": ["nope"]}), 404),
+        (json!({"keys": ["not-a-hash"]}), 404),
+        (json!({"keys": []}), 422),
+        (json!({}), 422),
+        (json!({"keys": "x"}), 422),
+        (json!({"keys": [second], "key_aliases": ["third"]}), 200),
+    ] {
+        assert_eq!(
+            gateway.post("/key/delete", &body).await.status,
+            status,
+            "{body}"
+        );
+    }
+    let info = gateway
+        .admin_get(MASTER, &format!("/key/info?key={hash}"))
+        .await;
+    assert_eq!(
+        (info.status.as_u16(), &info.body["info"]["status"]),
+        (200, &json!("deleted"))
+    );
+    for path in ["/key/update", "/key/block"] {
+        assert_eq!(
+            gateway.post(path, &json!({"key": hash})).await.status,
+            404,
+            "{path}"
+        );
+    }
+    // The alias is free again, and so is the key.
+    generate(
+        &gateway,
+        json!({"key_alias": "gone", "key": "sk-QJ7ZAaPj16abR07BqixA7A"}),
+    )
+    .await;
+}

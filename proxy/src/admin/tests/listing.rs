@@ -1,0 +1,112 @@
+//! Pages and filters of `/key/list`.
+
+use chrono::Duration;
+use serde_json::{Value, json};
+
+use super::{Gateway, MASTER, text};
+
+#[tokio::test]
+async fn keys_are_listed_by_page_newest_first() {
+    let gateway = Gateway::start().await;
+    let mut hashes = Vec::new();
+    for _ in 0..5 {
+        gateway.clock.advance(Duration::seconds(1));
+        hashes.push(text(
+            &gateway.post("/key/generate", &json!({})).await,
+            "token",
+        ));
+    }
+    for (query, keys, pages) in [
+        ("size=2", json!([hashes[4], hashes[3]]), 3),
+        ("size=2&page=3", json!([hashes[0]]), 3),
+        ("size=2&page=9", json!([]), 3),
+        (
+            "size=1&sort_order=asc&sort_by=created_at",
+            json!([hashes[0]]),
+            5,
+        ),
+    ] {
+        let answer = gateway
+            .admin_get(MASTER, &format!("/key/list?{query}"))
+            .await;
+        assert_eq!(answer.body["keys"], keys, "{query}");
+        assert_eq!(
+            (&answer.body["total_count"], &answer.body["total_pages"]),
+            (&json!(5), &json!(pages)),
+            "{query}"
+        );
+    }
+    for query in ["size=0", "size=101", "size=x", "page=0"] {
+        assert_eq!(
+            gateway
+                .admin_get(MASTER, &format!("/key/list?{query}"))
+                .await
+                .status,
+            422,
+            "{query}"
+        );
+    }
+    assert_eq!(
+        gateway
+            .admin_get(MASTER, "/key/list?status=bogus")
+            .await
+            .status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn keys_are_found_by_what_they_are() {
+    let gateway = Gateway::start().await;
+    let make = async |body: Value| text(&gateway.post("/key/generate", &body).await, "token");
+    let active = make(json!({"key_alias": "a", "user_id": "u"})).await;
+    let expired = make(json!({"duration": "1s", "team_id": "t"})).await;
+    let blocked = make(json!({"blocked": true})).await;
+    let deleted = make(json!({"key_alias": "d"})).await;
+    gateway
+        .post("/key/delete", &json!({"keys": [deleted]}))
+        .await;
+    gateway.clock.advance(Duration::seconds(1));
+    let hash_query = format!("key_hash={blocked}");
+    for (query, hash) in [
+        ("status=active", &active),
+        ("status=expired", &expired),
+        ("status=revoked", &blocked),
+        ("status=deleted", &deleted),
+        ("status=deleted&key_alias=d", &deleted),
+        ("key_alias=a", &active),
+        ("user_id=u", &active),
+        ("team_id=t", &expired),
+        (hash_query.as_str(), &blocked),
+    ] {
+        let answer = gateway
+            .admin_get(MASTER, &format!("/key/list?{query}"))
+            .await;
+        assert_eq!(answer.body["keys"], json!([hash]), "{query}");
+    }
+    for query in [
+        "key_alias=d",
+        "key_hash=zz",
+        "user_id=' OR 1=1 --",
+        "key_alias=a' --",
+    ] {
+        let query = query.replace(' ', "%20");
+        let answer = gateway
+            .admin_get(MASTER, &format!("/key/list?{query}"))
+            .await;
+        assert_eq!(
+            (&answer.body["keys"], &answer.body["total_count"]),
+            (&json!([]), &json!(0)),
+            "{query}"
+        );
+    }
+    let full = gateway
+        .admin_get(MASTER, "/key/list?return_full_object=true&key_alias=a")
+        .await;
+    assert_eq!(full.body["keys"][0]["token"], active.as_str());
+    assert_eq!(full.body["keys"][0]["status"], "active");
+    let gone = gateway
+        .admin_get(MASTER, "/key/list?return_full_object=true&status=deleted")
+        .await;
+    assert_eq!(gone.body["keys"][0]["status"], "deleted");
+}

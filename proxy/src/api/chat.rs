@@ -1,0 +1,162 @@
+//! `POST /v1/chat/completions`: from an authenticated request to a call that is
+//! held for and under way.
+//!
+//! It owns the order of checks: key, route, body, model, price, budget. What
+//! happens between sending and settling is `exchange`'s.
+
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::HeaderValue;
+use uuid::Uuid;
+
+use super::envelope::Envelope;
+use super::exchange::{self, Exchange};
+use crate::app::AppState;
+use crate::auth::{Caller, authenticate, authorize_route};
+use crate::body;
+use crate::config::{Deployment, Provider};
+use crate::error::ApiError;
+use crate::failpoint;
+use crate::ledger::{Call, Hold, HoldError};
+use crate::money::NanoUsd;
+use crate::upstream::Outgoing;
+use crate::upstream::choose::choose;
+use crate::upstream::headers::forwarded;
+
+/// Assumed where neither the caller nor the configuration bounds an answer.
+const OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
+
+pub(crate) async fn completions(State(state): State<AppState>, request: Request) -> Response {
+    let request_id = Uuid::new_v4();
+    let answered = answer(&state, request, request_id).await;
+    let mut response = answered.unwrap_or_else(|error| {
+        tracing::info!(%request_id, status = error.status().as_u16(), "chat call refused");
+        error.into_response()
+    });
+    if let Ok(value) = HeaderValue::try_from(request_id.to_string()) {
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", value.clone());
+        headers.insert("x-litellm-call-id", value);
+    }
+    response
+}
+
+async fn answer(
+    state: &AppState,
+    request: Request,
+    request_id: Uuid,
+) -> Result<Response, ApiError> {
+    let caller = authenticate(state, request.headers()).await?;
+    authorize_route(&caller, request.uri().path())?;
+    if state.tasks.is_stopping() {
+        return Err(ApiError::shutting_down());
+    }
+    let headers = forwarded(request.headers());
+    let body = body::read(request, state.config.server.body_bytes_max).await?;
+    let envelope = Envelope::parse(&body)?;
+    let deployment = deployment(state, &caller, &envelope.model)?;
+    let call = call(state, &caller, deployment, &envelope, request_id);
+    let outgoing = Outgoing {
+        body: envelope.rewritten(&deployment.upstream_model),
+        headers,
+    };
+    let hold = hold(state, &caller, call, upper_bound(deployment, &envelope)).await?;
+    let exchange = Exchange {
+        deployment: deployment.clone(),
+        hold,
+        outgoing,
+        input_bound: envelope.input_bound,
+        hides_usage: envelope.stream && !envelope.wants_usage,
+    };
+    // The call goes on to its settlement also when the caller hangs up here.
+    let work = exchange::run(state.clone(), exchange);
+    let answered = state.tasks.run(work).await;
+    answered.map_err(|_lost| ApiError::internal())?
+}
+
+/// The model's deployment, if the caller may use the model.
+fn deployment<'a>(
+    state: &'a AppState,
+    caller: &Caller,
+    model: &str,
+) -> Result<&'a Deployment, ApiError> {
+    if let Caller::Key(key) = caller
+        && !key.allows_model(model)
+    {
+        return Err(ApiError::model_denied());
+    }
+    let deployment = choose(&state.config.models, model).ok_or_else(ApiError::unknown_model)?;
+    let is_capped = matches!(caller, Caller::Key(key) if key.max_budget.is_some());
+    if is_capped && deployment.price.is_none() && !deployment.free {
+        return Err(ApiError::model_not_priced());
+    }
+    Ok(deployment)
+}
+
+fn call(
+    state: &AppState,
+    caller: &Caller,
+    deployment: &Deployment,
+    envelope: &Envelope<'_>,
+    request_id: Uuid,
+) -> Call {
+    Call {
+        request_id,
+        key: match caller {
+            Caller::Master => None,
+            Caller::Key(key) => Some(key.hash),
+        },
+        model: deployment.public_name.clone(),
+        deployment_id: deployment.id.clone(),
+        price: deployment.price,
+        streamed: envelope.stream,
+        started_at: state.clock.now(),
+    }
+}
+
+/// What the call can cost at most.
+fn upper_bound(deployment: &Deployment, envelope: &Envelope<'_>) -> NanoUsd {
+    let Some(price) = deployment.price else {
+        return NanoUsd::ZERO;
+    };
+    let asked = envelope
+        .max_output_tokens
+        .or(deployment.max_output_tokens)
+        .unwrap_or(OUTPUT_TOKENS_DEFAULT);
+    let a_choice = match deployment.provider {
+        // The answer is the prompt, so it is no longer than that.
+        Provider::Echo => asked.min(envelope.input_bound),
+        Provider::OpenAiCompatible => asked,
+    };
+    let output = a_choice.saturating_mul(envelope.choices);
+    price.upper_bound(envelope.input_bound, output)
+}
+
+async fn hold(
+    state: &AppState,
+    caller: &Caller,
+    call: Call,
+    upper: NanoUsd,
+) -> Result<Hold, ApiError> {
+    let held = state.ledger.hold(call, upper).await;
+    failpoint::pass("chat.after_hold").await;
+    held.map_err(|error| match error {
+        HoldError::StoreUnavailable => ApiError::store_unavailable(),
+        HoldError::Exceeded {
+            spent,
+            limit,
+            needed,
+        } => {
+            let name = match caller {
+                Caller::Master => "master",
+                Caller::Key(key) => &key.key_name,
+            };
+            ApiError::budget_exceeded(
+                state.config.budget_exceeded_status,
+                format!(
+                    "Budget has been exceeded! Key={name} Current cost: {spent}, Max budget: {limit}; this call may cost up to {needed}"
+                ),
+            )
+        }
+    })
+}

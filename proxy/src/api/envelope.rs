@@ -1,0 +1,251 @@
+//! What the gateway reads of a chat request, and the two edits it makes.
+//!
+//! It owns the fields that decide model, stream and bounds, the list of fields
+//! that would let a caller choose where a call goes, and the rewritten body.
+//! Every other field passes on byte for byte, once: a name that stands twice is
+//! refused, because two readers could disagree on which one counts.
+
+use std::borrow::Cow;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use self::fields::Fields;
+use crate::error::ApiError;
+
+mod fields;
+
+/// Deeper JSON than any client sends; a provider's parser may be recursive.
+const DEPTH_MAX: usize = 64;
+/// OpenAI: the most choices of one call.
+const CHOICES_MAX: u64 = 128;
+/// A larger cap than any model has; beyond it arithmetic is all that suffers.
+const OUTPUT_TOKENS_MAX: u64 = 10_000_000;
+/// Tokens that a provider's own framing of a prompt may add.
+const FRAMING_TOKENS: u64 = 16;
+
+/// Fields whose text ends up in the prompt.
+const PROMPT: [&str; 6] = [
+    "messages",
+    "tools",
+    "functions",
+    "response_format",
+    "prediction",
+    "tool_choice",
+];
+
+/// Fields by which some gateways let a caller choose a host, a credential or
+/// another model than the one that was checked and priced.
+const REFUSED: [&str; 20] = [
+    "api_base",
+    "api_key",
+    "api_type",
+    "api_version",
+    "base_url",
+    "context_window_fallbacks",
+    "custom_llm_provider",
+    "default_headers",
+    "deployment_id",
+    "extra_body",
+    "extra_headers",
+    "extra_query",
+    "fallbacks",
+    "headers",
+    "litellm_credential_name",
+    "litellm_params",
+    "model_list",
+    "models",
+    "route",
+    "user_config",
+];
+
+/// A chat request as far as the gateway reads it.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    fields: Fields<'a>,
+    pub(super) model: Cow<'a, str>,
+    pub(super) stream: bool,
+    /// The caller asked for the usage chunk of a stream.
+    pub(super) wants_usage: bool,
+    /// `max_completion_tokens` or `max_tokens`.
+    pub(super) max_output_tokens: Option<u64>,
+    /// How many answers are asked for: each costs.
+    pub(super) choices: u64,
+    /// Never fewer than the prompt's tokens: one a byte of its JSON.
+    pub(super) input_bound: u64,
+}
+
+impl<'a> Envelope<'a> {
+    pub(super) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
+        if depth(body) > DEPTH_MAX {
+            return Err(ApiError::bad_request(
+                "body",
+                format!("the body is nested deeper than {DEPTH_MAX} levels"),
+            ));
+        }
+        let fields =
+            serde_json::from_slice::<Fields<'a>>(body).map_err(|_| ApiError::malformed_body())?;
+        if let Some(name) = fields.duplicate() {
+            return Err(ApiError::bad_request(
+                "body",
+                format!(
+                    "the field at position {name} has a name that stands there already: send each once"
+                ),
+            ));
+        }
+        if let Some(name) = REFUSED.into_iter().find(|name| fields.get(name).is_some()) {
+            return Err(ApiError::bad_request(
+                name,
+                format!("{name} is the operator's to choose: leave it out"),
+            ));
+        }
+        let stream_options =
+            optional::<Map<String, Value>>(&fields, "stream_options", "an object")?;
+        let include_usage =
+            stream_options.and_then(|options| options.get("include_usage").cloned());
+        Ok(Self {
+            model: model(&fields)?,
+            stream: optional(&fields, "stream", "true or false")?.unwrap_or(false),
+            wants_usage: include_usage == Some(Value::Bool(true)),
+            max_output_tokens: max_output_tokens(&fields)?,
+            choices: choices(&fields)?,
+            input_bound: input_bound(&fields)?,
+            fields,
+        })
+    }
+
+    /// The body for the provider: its own model name, and a stream's usage
+    /// asked for. All else as it came.
+    pub(super) fn rewritten(&self, upstream_model: &str) -> Bytes {
+        let model = Value::from(upstream_model).to_string();
+        let stream_options = self.stream.then(|| self.stream_options());
+        let mut body = BytesMut::new();
+        let mut put = |name: &str, value: &str| {
+            body.put_u8(if body.is_empty() { b'{' } else { b',' });
+            body.put(Value::from(name).to_string().as_bytes());
+            body.put_u8(b':');
+            body.put(value.as_bytes());
+        };
+        for (name, value) in self.fields.iter() {
+            match name {
+                "model" => put(name, &model),
+                "stream_options" if stream_options.is_some() => {}
+                _ => put(name, value.get()),
+            }
+        }
+        if let Some(options) = &stream_options {
+            put("stream_options", options);
+        }
+        body.put_u8(b'}');
+        body.freeze()
+    }
+
+    fn stream_options(&self) -> String {
+        let given = self.fields.get("stream_options").map(RawValue::get);
+        let mut options = given
+            .and_then(|given| serde_json::from_str::<Map<String, Value>>(given).ok())
+            .unwrap_or_default();
+        options.insert("include_usage".to_owned(), Value::Bool(true));
+        Value::Object(options).to_string()
+    }
+}
+
+fn model<'a>(fields: &Fields<'a>) -> Result<Cow<'a, str>, ApiError> {
+    let Some(value) = fields.get("model") else {
+        return Err(ApiError::bad_request("model", "model is missing: name one"));
+    };
+    let fields::Text(model) = serde_json::from_str(value.get())
+        .map_err(|_| ApiError::bad_request("model", "model must be a text"))?;
+    if model.is_empty() {
+        return Err(ApiError::bad_request("model", "model is empty: name one"));
+    }
+    Ok(model)
+}
+
+fn max_output_tokens(fields: &Fields<'_>) -> Result<Option<u64>, ApiError> {
+    let mut largest = None;
+    for name in ["max_completion_tokens", "max_tokens"] {
+        let given = optional::<u64>(fields, name, "a whole number, zero or more")?;
+        if given.is_some_and(|tokens| tokens > OUTPUT_TOKENS_MAX) {
+            return Err(ApiError::bad_request(
+                name,
+                format!("{name} must be at most {OUTPUT_TOKENS_MAX}"),
+            ));
+        }
+        largest = largest.max(given);
+    }
+    Ok(largest)
+}
+
+fn choices(fields: &Fields<'_>) -> Result<u64, ApiError> {
+    let mut most = 1;
+    for name in ["n", "best_of"] {
+        let given = optional::<u64>(fields, name, "a whole number")?.unwrap_or(1);
+        if !(1..=CHOICES_MAX).contains(&given) {
+            return Err(ApiError::bad_request(
+                name,
+                format!("{name} must be between 1 and {CHOICES_MAX}"),
+            ));
+        }
+        most = most.max(given);
+    }
+    Ok(most)
+}
+
+fn input_bound(fields: &Fields<'_>) -> Result<u64, ApiError> {
+    let messages = fields.get("messages").map(RawValue::get);
+    let is_list = messages.is_some_and(|text| text.trim_start().starts_with('['));
+    if !is_list {
+        return Err(ApiError::bad_request(
+            "messages",
+            "messages must be a list of messages",
+        ));
+    }
+    let bytes = PROMPT
+        .iter()
+        .filter_map(|name| fields.get(name))
+        .map(|value| value.get().len())
+        .sum::<usize>();
+    Ok(u64::try_from(bytes)
+        .unwrap_or(u64::MAX)
+        .saturating_add(FRAMING_TOKENS))
+}
+
+/// OpenAI: null is the same as leaving a field out.
+fn optional<'a, T: Deserialize<'a>>(
+    fields: &Fields<'a>,
+    name: &str,
+    kind: &str,
+) -> Result<Option<T>, ApiError> {
+    let Some(value) = fields.get(name) else {
+        return Ok(None);
+    };
+    serde_json::from_str::<Option<T>>(value.get())
+        .map_err(|_| ApiError::bad_request(name, format!("{name} must be {kind}")))
+}
+
+/// The deepest nesting of brackets outside texts. Broken JSON gives some
+/// number; the parser refuses it afterwards.
+fn depth(body: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in body {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! One call between sending and settling.
+//!
+//! It owns the hold from the moment the provider may count until it is settled,
+//! on every way out. It runs in a task of its own, so that a caller who hangs up
+//! does not end it. `chat` starts it and passes its answer on.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::failure;
+use super::settle::settlement;
+use crate::app::AppState;
+use crate::config::Deployment;
+use crate::error::ApiError;
+use crate::failpoint;
+use crate::key::KeyHash;
+use crate::ledger::{Hold, Settlement};
+use crate::money::NanoUsd;
+use crate::stream::meter::Meter;
+use crate::stream::pump::{CHUNKS_MAX, Ending, Pump};
+use crate::upstream::{Answer, Outgoing, UpstreamError};
+
+/// More than any answer in text; an image in base64 fits.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// An error's explanation is short.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// A call that is held for.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) deployment: Deployment,
+    pub(super) hold: Hold,
+    pub(super) outgoing: Outgoing,
+    pub(super) input_bound: u64,
+    /// The caller did not ask for a stream's usage chunk.
+    pub(super) hides_usage: bool,
+}
+
+/// The part of an exchange that outlives its sending.
+struct Sent {
+    hold: Hold,
+    input_bound: u64,
+    hides_usage: bool,
+    status: u16,
+}
+
+pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response, ApiError> {
+    let Exchange {
+        deployment,
+        mut hold,
+        outgoing,
+        input_bound,
+        hides_usage,
+    } = exchange;
+    hold.mark_sent();
+    failpoint::pass("chat.before_send").await;
+    let mut answer = match state.upstream.send(&deployment, outgoing).await {
+        Ok(answer) => answer,
+        Err(error) => return Err(no_answer(hold, &error)),
+    };
+    let sent = Sent {
+        hold,
+        input_bound,
+        hides_usage,
+        status: answer.status.as_u16(),
+    };
+    if !answer.status.is_success() {
+        return Err(refused(sent, &mut answer).await);
+    }
+    let mut headers = std::mem::take(&mut answer.headers);
+    if let Ok(id) = HeaderValue::try_from(&deployment.id) {
+        headers.insert("x-litellm-model-id", id);
+    }
+    if is_event_stream(&headers) {
+        return Ok(stream(&state, sent, answer, headers));
+    }
+    whole(&state, sent, answer, headers).await
+}
+
+/// Nothing came back. What was never sent costs nothing; for anything else
+/// nobody knows what the provider did, so dropping the hold charges its bound.
+fn no_answer(hold: Hold, error: &UpstreamError) -> ApiError {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        request_id = %hold.call().request_id,
+        "the provider gave no answer"
+    );
+    if matches!(error, UpstreamError::Unreachable(_)) {
+        hold.settle(Settlement::default());
+    }
+    failure::failed(error)
+}
+
+/// A refusal costs nothing: the provider had not begun.
+async fn refused(sent: Sent, answer: &mut Answer) -> ApiError {
+    let body = answer.collect(ERROR_BYTES_MAX).await.unwrap_or_default();
+    let retry_after = answer
+        .headers
+        .get(http::header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    tracing::warn!(
+        request_id = %sent.hold.call().request_id,
+        status = sent.status,
+        "the provider refused a call"
+    );
+    let error = failure::refused(answer.status, retry_after, &body);
+    sent.hold.settle(Settlement {
+        status: sent.status,
+        ..Settlement::default()
+    });
+    error
+}
+
+async fn whole(
+    state: &AppState,
+    sent: Sent,
+    mut answer: Answer,
+    mut headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let status = answer.status;
+    let body = match answer.collect(ANSWER_BYTES_MAX).await {
+        Ok(body) => body,
+        Err(error) => return Err(no_answer(sent.hold, &error)),
+    };
+    let mut meter = Meter::default();
+    let is_usable = meter.whole(&body);
+    let key = sent.hold.call().key;
+    let cost = settle(sent, &meter, Ending::Ended);
+    if !is_usable {
+        return Err(failure::unusable());
+    }
+    insert_amount(&mut headers, "x-litellm-response-cost", Some(cost));
+    insert_amount(&mut headers, "x-litellm-key-spend", spend(state, key));
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) -> Response {
+    insert_amount(
+        &mut headers,
+        "x-litellm-key-spend",
+        spend(state, sent.hold.call().key),
+    );
+    headers.insert("cache-control", HeaderValue::from_static("no-cache"));
+    let status = answer.status;
+    let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
+    let pump = Pump::new(answer, sender, sent.hides_usage);
+    state.tasks.spawn(async move {
+        // Owned here: a panic in the pump drops it, which charges the bound.
+        let sent = sent;
+        let (meter, ending) = pump.run().await;
+        failpoint::pass("chat.before_settle").await;
+        settle(sent, &meter, ending);
+    });
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
+    let settlement = settlement(&sent.hold, meter, ending, sent.input_bound, sent.status);
+    let call = sent.hold.call();
+    tracing::info!(
+        request_id = %call.request_id,
+        model = %call.model,
+        status = sent.status,
+        streamed = call.streamed,
+        prompt_tokens = settlement.usage.prompt_tokens,
+        completion_tokens = settlement.usage.completion_tokens,
+        cost_nanousd = settlement.cost.nanos(),
+        estimated = settlement.estimated,
+        "chat call settled"
+    );
+    sent.hold.settle(settlement);
+    settlement.cost
+}
+
+fn spend(state: &AppState, key: Option<KeyHash>) -> Option<NanoUsd> {
+    key.and_then(|key| state.ledger.spend(&key))
+}
+
+fn insert_amount(headers: &mut HeaderMap, name: &'static str, amount: Option<NanoUsd>) {
+    let value = amount.map(|amount| HeaderValue::try_from(amount.to_string()));
+    if let Some(Ok(value)) = value {
+        headers.insert(name, value);
+    }
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(http::header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"))
+}

@@ -1,0 +1,117 @@
+//! A whole gateway inside a test: a real SQLite file, a clock that the test
+//! moves, and both routers called without a socket.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body};
+use chrono::{DateTime, Utc};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::{AppState, Tasks};
+use crate::{
+    clock::Clock,
+    config::{Environment, Options, resolve},
+    key::Cache,
+    ledger::Ledger,
+    router, store,
+};
+
+pub(crate) const MASTER: &str = "sk-master-key-of-the-tests";
+
+pub(crate) struct Gateway {
+    pub(crate) state: AppState,
+    pub(crate) clock: Clock,
+    admin: Router,
+    data: Router,
+    _folder: tempfile::TempDir,
+}
+
+/// What came back.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) ignored: String,
+    pub(crate) body: Value,
+}
+
+impl Gateway {
+    pub(crate) async fn start() -> Self {
+        let clock = Clock::manual("2027-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
+        let variables = [
+            ("LLM_PROXY_MASTER_KEY", MASTER),
+            ("DATABASE_URL", "sqlite://unused.db"),
+        ];
+        let options = Options {
+            file: None,
+            dev: true,
+        };
+        let (config, _) = resolve(&options, &Environment::of(&variables)).unwrap();
+        let (store, folder) = store::temporary().await;
+        let tasks = Tasks::new();
+        let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();
+        let state = AppState {
+            config: Arc::new(config),
+            store,
+            keys: Cache::new(),
+            ledger,
+            upstream: crate::upstream::Client::new().unwrap(),
+            tasks,
+            clock: clock.clone(),
+        };
+        Self {
+            admin: router::admin_plane(state.clone()),
+            data: router::data_plane(state.clone()),
+            clock,
+            state,
+            _folder: folder,
+        }
+    }
+
+    /// `POST` with the master key to the admin plane.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_text(path, body.to_string()).await
+    }
+
+    pub(crate) async fn post_text(&self, path: &str, body: String) -> Answer {
+        call(&self.admin, Method::POST, path, MASTER, body).await
+    }
+
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
+        call(&self.admin, Method::POST, path, key, body.to_string()).await
+    }
+
+    /// `GET` on the admin plane.
+    pub(crate) async fn admin_get(&self, key: &str, path: &str) -> Answer {
+        call(&self.admin, Method::GET, path, key, String::new()).await
+    }
+
+    /// What the data plane says to this key about itself: the cheapest proof
+    /// that it is accepted or refused.
+    pub(crate) async fn try_key(&self, key: &str) -> Answer {
+        call(&self.data, Method::GET, "/key/info", key, String::new()).await
+    }
+}
+
+async fn call(routes: &Router, method: Method, path: &str, key: &str, body: String) -> Answer {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("authorization", format!("Bearer {key}"))
+        .body(Body::from(body))
+        .unwrap();
+    let response = routes.clone().oneshot(request).await.unwrap();
+    let status = response.status();
+    let ignored = response
+        .headers()
+        .get("x-llm-proxy-ignored")
+        .map(|names| names.to_str().unwrap().to_owned())
+        .unwrap_or_default();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    Answer {
+        status,
+        ignored,
+        body: serde_json::from_slice(&bytes).unwrap(),
+    }
+}

@@ -1,0 +1,272 @@
+//! The state machine of one account in one process: what it has claimed from
+//! the store, what its requests hold of that, and what has been posted.
+//!
+//! It is pure: it has no clock, no lock and no I/O. It says what to claim, what
+//! to post and what to give back; the ledger carries that to the store and
+//! tells it the answer. `held ≤ allotted` is true after every call.
+
+use std::time::Duration;
+
+use crate::money::NanoUsd;
+
+/// Unheld allotment of an account that nothing has settled on for this long
+/// goes back to the store.
+pub(crate) const IDLE: Duration = Duration::from_secs(2);
+/// A spent account asks the store once a second at most.
+const REFUSAL_LIFE: Duration = Duration::from_secs(1);
+/// Settlements a second from which claiming ahead is worth what a crash would
+/// post too much.
+const BUSY_SETTLES: u32 = 10;
+/// Claiming ahead takes at most this part of what is left, so that it shrinks
+/// as the limit comes near.
+const AHEAD_DIVISOR: i64 = 8;
+
+/// One account as one process sees it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Account {
+    limit: Option<NanoUsd>,
+    posted: NanoUsd,
+    allotted: NanoUsd,
+    held: NanoUsd,
+    burn: Burn,
+    touched: Duration,
+    refusal: Option<Refusal>,
+    changes: u64,
+}
+
+/// What the store says of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    pub(crate) limit: Option<NanoUsd>,
+    pub(crate) posted: NanoUsd,
+    /// Outstanding allotments of all processes.
+    pub(crate) allotted: NanoUsd,
+}
+
+/// A request's first try to be admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Take {
+    /// The whole amount is held.
+    Held,
+    /// `partial` is held; `missing` must be claimed, and `ahead` besides if the
+    /// store has it.
+    Short {
+        partial: NanoUsd,
+        missing: NanoUsd,
+        ahead: NanoUsd,
+    },
+    /// The store has said no to as little less than a second ago, and nothing
+    /// has changed since.
+    Refused,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    amount: NanoUsd,
+    until: Duration,
+}
+
+/// Settlements and their cost in the second under way and in the one before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Burn {
+    since: Duration,
+    settles: u32,
+    spent: NanoUsd,
+    before_settles: u32,
+    before_spent: NanoUsd,
+}
+
+impl Account {
+    pub(crate) fn new(standing: Standing, now: Duration) -> Self {
+        Self {
+            limit: standing.limit,
+            posted: standing.posted,
+            touched: now,
+            ..Self::default()
+        }
+    }
+
+    /// Tries to hold `need` from what is allotted already.
+    pub(crate) fn take(&mut self, need: NanoUsd, now: Duration) -> Take {
+        self.touched = now;
+        // A call that costs nothing needs no allotment, but a spent account
+        // admits no call at all (LiteLLM: spend at or above the cap).
+        let is_spent = self.limit.is_some_and(|limit| self.posted >= limit);
+        if need == NanoUsd::ZERO && is_spent {
+            return Take::Refused;
+        }
+        let free = self.free();
+        if free >= need {
+            self.held = self.held.saturating_add(need);
+            return Take::Held;
+        }
+        let missing = need.saturating_sub(free);
+        let refused = |refusal: Refusal| now < refusal.until && missing >= refusal.amount;
+        if self.refusal.is_some_and(refused) {
+            return Take::Refused;
+        }
+        self.held = self.allotted;
+        Take::Short {
+            partial: free,
+            missing,
+            ahead: self.ahead(missing, now),
+        }
+    }
+
+    /// The store granted `amount`; the request that asked holds `missing` of it.
+    pub(crate) fn granted(&mut self, amount: NanoUsd, missing: NanoUsd, standing: Standing) {
+        self.limit = standing.limit;
+        self.refusal = None;
+        self.allotted = self.allotted.saturating_add(amount);
+        self.held = self.held.saturating_add(missing.min(amount));
+    }
+
+    /// The store refused `missing`. What the request held already is released
+    /// apart.
+    pub(crate) fn refused(&mut self, missing: NanoUsd, standing: Standing, now: Duration) {
+        self.limit = standing.limit;
+        let smaller = |refusal: Refusal| refusal.until > now && refusal.amount < missing;
+        if !self.refusal.is_some_and(smaller) {
+            self.refusal = Some(Refusal {
+                amount: missing,
+                until: now + REFUSAL_LIFE,
+            });
+        }
+    }
+
+    /// Frees a hold without a posting. What is free beyond the account's burn
+    /// is for [`Account::give_back`] to return.
+    pub(crate) fn release(&mut self, held: NanoUsd) {
+        self.held = self.held.saturating_sub(held);
+        if held > NanoUsd::ZERO {
+            self.change();
+        }
+    }
+
+    /// Replaces a hold by what the request cost. Answers how much allotment
+    /// leaves this process with the posting.
+    pub(crate) fn settle(&mut self, held: NanoUsd, actual: NanoUsd, now: Duration) -> NanoUsd {
+        self.touched = now;
+        self.held = self.held.saturating_sub(held);
+        self.posted = self.posted.saturating_add(actual);
+        self.burn.add(actual, now);
+        let spent = held.min(actual);
+        self.allotted = self.allotted.saturating_sub(spent);
+        self.change();
+        spent.saturating_add(self.give_back(now))
+    }
+
+    /// Takes out of this process what is free beyond a second of the account's
+    /// burn, and answers it: it must be returned to the store.
+    pub(crate) fn give_back(&mut self, now: Duration) -> NanoUsd {
+        let surplus = self.free().saturating_sub(self.burn.a_second(now));
+        self.allotted = self.allotted.saturating_sub(surplus);
+        surplus
+    }
+
+    /// Takes out all that is free.
+    pub(crate) fn give_back_all(&mut self) -> NanoUsd {
+        let free = self.free();
+        self.allotted = self.held;
+        free
+    }
+
+    /// [`Account::give_back_all`] where nothing has happened for [`IDLE`].
+    pub(crate) fn sweep(&mut self, now: Duration) -> NanoUsd {
+        if now.saturating_sub(self.touched) < IDLE {
+            return NanoUsd::ZERO;
+        }
+        self.give_back_all()
+    }
+
+    /// An operator changed the limit: what was refused may fit now.
+    pub(crate) fn limit_changed(&mut self, limit: Option<NanoUsd>) {
+        self.limit = limit;
+        self.change();
+    }
+
+    /// Nothing is allotted, so the account can be forgotten and loaded again.
+    pub(crate) fn is_idle_since(&self, idle: Duration, now: Duration) -> bool {
+        self.allotted == NanoUsd::ZERO && now.saturating_sub(self.touched) >= idle
+    }
+
+    /// Settled so far, postings under way included.
+    pub(crate) fn posted(&self) -> NanoUsd {
+        self.posted
+    }
+
+    pub(crate) fn limit(&self) -> Option<NanoUsd> {
+        self.limit
+    }
+
+    pub(crate) fn held(&self) -> NanoUsd {
+        self.held
+    }
+
+    pub(crate) fn allotted(&self) -> NanoUsd {
+        self.allotted
+    }
+
+    /// Counts what could turn a refusal into a grant.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    fn free(&self) -> NanoUsd {
+        self.allotted.saturating_sub(self.held)
+    }
+
+    fn change(&mut self) {
+        self.changes += 1;
+        self.refusal = None;
+    }
+
+    fn ahead(&self, missing: NanoUsd, now: Duration) -> NanoUsd {
+        let burn = self.burn.a_second(now);
+        let Some(limit) = self.limit else {
+            return burn;
+        };
+        let used = self
+            .posted
+            .saturating_add(self.allotted)
+            .saturating_add(missing);
+        let left = limit.saturating_sub(used);
+        burn.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
+    }
+}
+
+impl Burn {
+    fn add(&mut self, amount: NanoUsd, now: Duration) {
+        let age = now.saturating_sub(self.since);
+        if age >= Duration::from_secs(1) {
+            let is_recent = age < Duration::from_secs(2);
+            let (settles, spent) = if is_recent {
+                (self.settles, self.spent)
+            } else {
+                (0, NanoUsd::ZERO)
+            };
+            *self = Self {
+                since: now,
+                settles: 0,
+                spent: NanoUsd::ZERO,
+                before_settles: settles,
+                before_spent: spent,
+            };
+        }
+        self.settles = self.settles.saturating_add(1);
+        self.spent = self.spent.saturating_add(amount);
+    }
+
+    /// What a busy account spends in a second; nothing for any other.
+    fn a_second(&self, now: Duration) -> NanoUsd {
+        let is_recent = now.saturating_sub(self.since) < Duration::from_secs(2);
+        if is_recent && self.before_settles >= BUSY_SETTLES {
+            self.before_spent
+        } else {
+            NanoUsd::ZERO
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

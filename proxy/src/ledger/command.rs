@@ -1,0 +1,55 @@
+//! `llm-proxy ledger verify`: opens the store of a stopped gateway and
+//! recomputes its books.
+//!
+//! It owns what the operator reads and the exit code. It changes nothing; only
+//! the command line calls it.
+
+use std::io::Write as _;
+
+use crate::store::ledger::verify::verify as compare;
+use crate::store::{OpenError, Store, StoreError};
+
+/// Why the books are not known to be right: one line for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "{0} of the accounts differ from the sum of their rows: restore a backup or report it, they are listed above"
+    )]
+    Differs(usize),
+    #[error("writing the answer: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// # Errors
+/// When the store does not open (a gateway that runs holds its lock), or when
+/// an account's total is not the sum of its rows.
+pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
+    let store = Store::open(database_url).await?;
+    let found = compare(&store).await;
+    store.close().await;
+    let found = found?;
+    let mut out = std::io::stdout();
+    for one in &found.differences {
+        writeln!(
+            out,
+            "differs: key {} posted_nanousd {} rows_nanousd {}",
+            one.key, one.posted_nanousd, one.rows_nanousd
+        )?;
+    }
+    writeln!(
+        out,
+        "accounts {} posted_nanousd {} allotted_nanousd {} differences {}",
+        found.accounts,
+        found.posted_nanousd,
+        found.allotted_nanousd,
+        found.differences.len()
+    )?;
+    match found.differences.len() {
+        0 => Ok(()),
+        count => Err(CommandError::Differs(count)),
+    }
+}

@@ -1,0 +1,301 @@
+//! Goal: what the state machine promises holds on a real SQLite file, under
+//! real concurrency, across a process that dies, and while the store refuses.
+//! Method: the public ledger on a temporary database; a death is a ledger that
+//! is forgotten with its store reopened.
+
+use std::sync::Arc;
+
+use chrono::Utc;
+use tempfile::TempDir;
+use tokio::sync::Barrier;
+
+use super::*;
+use crate::price::{Price, Usage};
+use crate::store::ledger::verify::verify;
+
+struct Bench {
+    folder: TempDir,
+    store: Store,
+    ledger: Ledger,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let (store, ledger) = open(&folder).await;
+        Self {
+            folder,
+            store,
+            ledger,
+        }
+    }
+
+    async fn key(&self, name: &str, limit: Option<i64>) -> KeyHash {
+        let key = KeyHash::of(name);
+        let mut write = self.store.begin_write().await.expect("begin");
+        store::ledger::create_account(&mut write, &key, limit.map(NanoUsd::from_nanos))
+            .await
+            .expect("account");
+        write.commit().await.expect("commit");
+        key
+    }
+
+    /// The process dies: nothing of it runs on, and its lock is free.
+    async fn crash(self) -> Self {
+        let Self {
+            folder,
+            store,
+            ledger,
+        } = self;
+        store.close().await;
+        std::mem::drop(ledger);
+        drop(store);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let url = format!("sqlite://{}", folder.path().join("test.db").display());
+            match Store::open(&url).await {
+                Ok(store) => {
+                    let ledger = Ledger::open(&store, Clock::system(), &Tasks::new())
+                        .await
+                        .expect("ledger");
+                    return Self {
+                        folder,
+                        store,
+                        ledger,
+                    };
+                }
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn standing(&self, key: &KeyHash) -> account::Standing {
+        store::ledger::standing(&self.store, key)
+            .await
+            .expect("standing")
+            .expect("account")
+    }
+
+    async fn check(&self) {
+        let found = verify(&self.store).await.expect("verify");
+        assert_eq!(found.differences, []);
+    }
+}
+
+async fn open(folder: &TempDir) -> (Store, Ledger) {
+    let url = format!("sqlite://{}", folder.path().join("test.db").display());
+    let store = Store::open(&url).await.expect("store");
+    let ledger = Ledger::open(&store, Clock::system(), &Tasks::new())
+        .await
+        .expect("ledger");
+    (store, ledger)
+}
+
+fn call(key: KeyHash) -> Call {
+    Call {
+        request_id: Uuid::new_v4(),
+        key: Some(key),
+        model: "demo".to_owned(),
+        deployment_id: "test".to_owned(),
+        price: Some(Price::default()),
+        streamed: false,
+        started_at: Utc::now(),
+    }
+}
+
+fn cost(nanos: i64) -> Settlement {
+    Settlement {
+        cost: NanoUsd::from_nanos(nanos),
+        usage: Usage::default(),
+        estimated: false,
+        status: 200,
+    }
+}
+
+/// 200 calls at once; those admitted hold until all have been answered.
+async fn rush(ledger: &Ledger, key: KeyHash, need: i64, actual: i64) -> usize {
+    const CALLS: usize = 200;
+    let (start, end) = (Arc::new(Barrier::new(CALLS)), Arc::new(Barrier::new(CALLS)));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..CALLS {
+        let (ledger, start, end) = (ledger.clone(), Arc::clone(&start), Arc::clone(&end));
+        tasks.spawn(async move {
+            start.wait().await;
+            let held = ledger.hold(call(key), NanoUsd::from_nanos(need)).await;
+            end.wait().await;
+            match held {
+                Ok(hold) => {
+                    hold.settle(cost(actual));
+                    true
+                }
+                Err(HoldError::Exceeded { .. }) => false,
+                Err(error) => panic!("{error}"),
+            }
+        });
+    }
+    let admitted = tasks.join_all().await;
+    admitted.into_iter().filter(|admitted| *admitted).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn b1_two_hundred_calls_on_a_budget_of_ten_admit_ten_every_time() {
+    let bench = Bench::new().await;
+    for round in 0..20 {
+        let key = bench.key(&format!("sk-round-{round}"), Some(1_000)).await;
+        assert_eq!(
+            rush(&bench.ledger, key, 100, 100).await,
+            10,
+            "round {round}"
+        );
+        bench.ledger.drain().await;
+        let standing = bench.standing(&key).await;
+        assert_eq!(standing.posted.nanos(), 1_000, "round {round}");
+        assert_eq!(standing.allotted, NanoUsd::ZERO, "round {round}");
+    }
+    bench.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn b1_a_real_cost_of_a_third_never_goes_over() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-third", Some(1_000)).await;
+    let mut admitted = 0;
+    for _ in 0..20 {
+        admitted += rush(&bench.ledger, key, 99, 33).await;
+        bench.ledger.drain().await;
+        let standing = bench.standing(&key).await;
+        assert!(standing.posted.nanos() <= 1_000, "{standing:?}");
+    }
+    assert_eq!(admitted, 28, "calls went on until their bound did not fit");
+    bench.check().await;
+}
+
+#[tokio::test]
+async fn b2_an_overshoot_is_posted_whole_and_the_next_call_refused() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-over", Some(100)).await;
+    let amount = NanoUsd::from_nanos(100);
+    let hold = bench.ledger.hold(call(key), amount).await.expect("fits");
+    hold.settle(cost(300));
+    let refused = bench.ledger.hold(call(key), NanoUsd::from_nanos(1)).await;
+    assert!(matches!(refused, Err(HoldError::Exceeded { .. })));
+    bench.ledger.drain().await;
+    assert_eq!(bench.standing(&key).await.posted.nanos(), 300);
+    bench.check().await;
+}
+
+#[tokio::test]
+async fn b3_what_a_dead_process_held_is_posted_and_no_more() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-crash", Some(1_000)).await;
+    let settled = bench.ledger.hold(call(key), NanoUsd::from_nanos(300)).await;
+    settled.expect("fits").settle(cost(100));
+    let open = bench.ledger.hold(call(key), NanoUsd::from_nanos(200)).await;
+    let open = open.expect("fits");
+    bench.ledger.flush().await;
+    assert_eq!(bench.standing(&key).await.allotted.nanos(), 200);
+    // The request's hold dies with the process: its guard never runs.
+    let waiting = tokio::task::spawn(async move {
+        let _open = open;
+        std::future::pending::<()>().await;
+    });
+    let bench = {
+        let crashed = bench.crash();
+        waiting.abort();
+        crashed.await
+    };
+    let standing = bench.standing(&key).await;
+    assert_eq!(standing.posted.nanos(), 300, "100 settled, 200 estimated");
+    assert_eq!(standing.allotted, NanoUsd::ZERO);
+    bench.check().await;
+    let bench = bench.crash().await;
+    assert_eq!(bench.standing(&key).await.posted.nanos(), 300, "once");
+}
+
+#[tokio::test]
+async fn b4_a_request_that_settles_twice_counts_once() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-twice", Some(1_000)).await;
+    let first = call(key);
+    for _ in 0..2 {
+        let amount = NanoUsd::from_nanos(10);
+        let hold = bench
+            .ledger
+            .hold(first.clone(), amount)
+            .await
+            .expect("fits");
+        hold.settle(cost(10));
+        bench.ledger.flush().await;
+    }
+    assert_eq!(bench.standing(&key).await.posted.nanos(), 10);
+    bench.check().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-drop", Some(100)).await;
+    let amount = NanoUsd::from_nanos(100);
+    for (sent, posted) in [(false, 0), (false, 0), (true, 100)] {
+        let mut hold = bench.ledger.hold(call(key), amount).await.expect("fits");
+        if sent {
+            hold.mark_sent();
+        }
+        drop(hold);
+        bench.ledger.flush().await;
+        let standing = bench.standing(&key).await;
+        assert_eq!(standing.posted.nanos(), posted, "sent {sent}");
+        assert_eq!(standing.allotted, NanoUsd::ZERO, "sent {sent}");
+    }
+    bench.check().await;
+}
+
+#[tokio::test]
+async fn a_request_that_goes_away_while_it_waits_holds_nothing() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-gone", Some(100)).await;
+    let amount = NanoUsd::from_nanos(100);
+    for _ in 0..20 {
+        let mut waiting = Box::pin(bench.ledger.hold(call(key), amount));
+        let started = tokio::time::timeout(Duration::from_micros(300), &mut waiting).await;
+        drop(started);
+        drop(waiting);
+    }
+    bench.ledger.drain().await;
+    assert_eq!(bench.standing(&key).await.allotted, NanoUsd::ZERO);
+    let hold = bench.ledger.hold(call(key), amount).await;
+    assert!(hold.is_ok(), "the whole budget is free again");
+}
+
+#[tokio::test]
+async fn a_raised_limit_counts_for_the_next_call() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-limit", Some(10)).await;
+    let amount = NanoUsd::from_nanos(50);
+    assert!(bench.ledger.hold(call(key), amount).await.is_err());
+    bench.key("sk-limit", Some(50)).await;
+    bench.ledger.limit_changed(&key, Some(amount)).await;
+    assert!(bench.ledger.hold(call(key), amount).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_unreachable_store_refuses_calls_and_loses_no_posting() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-down", Some(1_000)).await;
+    let amount = NanoUsd::from_nanos(100);
+    let hold = bench.ledger.hold(call(key), amount).await.expect("fits");
+    // Another writer keeps the only connection: the batch cannot begin.
+    let blocking = bench.store.begin_write().await.expect("begin");
+    hold.settle(cost(40));
+    let refused = bench.ledger.hold(call(key), NanoUsd::from_nanos(900)).await;
+    assert!(matches!(refused, Err(HoldError::StoreUnavailable)));
+    drop(blocking);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while bench.standing(&key).await.posted.nanos() != 40 {
+        assert!(Instant::now() < deadline, "the posting was lost");
+        bench.ledger.flush().await;
+    }
+    assert_eq!(bench.ledger.spend(&key).map(NanoUsd::nanos), Some(40));
+    bench.check().await;
+}

@@ -1,0 +1,63 @@
+//! Recomputes every account's posted total from the rows it is made of.
+//!
+//! It only reads. `llm-proxy ledger verify` prints what it finds, and the tests
+//! call it after each crash.
+
+use sqlx::Row;
+
+use super::KEY_SCOPE;
+use crate::store::{Store, StoreError};
+
+/// What a verification looked at, in nano-dollars.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Verification {
+    pub(crate) accounts: usize,
+    pub(crate) posted_nanousd: i128,
+    pub(crate) allotted_nanousd: i128,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// An account whose total is not the sum of its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// The hash of the account's key.
+    pub(crate) key: String,
+    pub(crate) posted_nanousd: i64,
+    pub(crate) rows_nanousd: i64,
+}
+
+/// Compares totals and rows as of one moment.
+pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
+    compare(store)
+        .await
+        .map_err(StoreError::while_doing("verifying the books"))
+}
+
+async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT subject, posted_nanousd, allotted_nanousd,
+             COALESCE((SELECT SUM(cost_nanousd) FROM usage
+                 WHERE usage.key_hash = account.subject), 0) AS rows_nanousd
+         FROM account WHERE scope = ? ORDER BY subject",
+    )
+    .bind(KEY_SCOPE)
+    .fetch_all(store.reader())
+    .await?;
+    let mut found = Verification::default();
+    for row in rows {
+        let posted_nanousd = row.try_get::<i64, _>("posted_nanousd")?;
+        let rows_nanousd = row.try_get::<i64, _>("rows_nanousd")?;
+        let allotted = row.try_get::<i64, _>("allotted_nanousd")?;
+        found.accounts += 1;
+        found.posted_nanousd += i128::from(posted_nanousd);
+        found.allotted_nanousd += i128::from(allotted);
+        if posted_nanousd != rows_nanousd {
+            found.differences.push(Difference {
+                key: row.try_get("subject")?,
+                posted_nanousd,
+                rows_nanousd,
+            });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,264 @@
+//! Reads what a model's answer cost from the answer itself: the provider's
+//! usage where it is given, else a bound from the text that passed by.
+//!
+//! It owns the counting of one call. It is told payloads, never bytes of the
+//! network, keeps no text, and knows no prices. The pump and the plain path
+//! feed it; the settlement asks it.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::price::Usage;
+
+/// A count that no real answer reaches; a provider that reports more is
+/// broken, and its number must not poison a balance.
+const TOKENS_MAX: u64 = 1_000_000_000_000;
+
+/// What one payload of a stream turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Carries part of an answer, or anything else that the caller must see.
+    Content,
+    /// OpenAI: the extra chunk of `stream_options.include_usage`, no choices
+    /// and a usage.
+    UsageOnly,
+    /// OpenAI: the literal `[DONE]`.
+    Done,
+    /// An error inside a stream that began well.
+    Error,
+}
+
+/// Counts one call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Meter {
+    usage: Option<Usage>,
+    /// At least as many tokens as the provider can have counted for what
+    /// passed by: one token a byte of text, and one at least a chunk of it.
+    seen_tokens: u64,
+    finished: bool,
+}
+
+#[derive(Deserialize)]
+struct Chunk {
+    #[serde(default)]
+    choices: Option<Vec<Choice>>,
+    #[serde(default)]
+    usage: Option<Value>,
+    #[serde(default)]
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    #[serde(default, alias = "message")]
+    delta: Option<Value>,
+    #[serde(default)]
+    finish_reason: Option<Value>,
+}
+
+impl Meter {
+    /// Reads one `data` payload of a stream.
+    pub(crate) fn event(&mut self, payload: &[u8]) -> Kind {
+        let payload = payload.trim_ascii();
+        if payload == b"[DONE]" {
+            self.finished = true;
+            return Kind::Done;
+        }
+        let Ok(chunk) = serde_json::from_slice::<Chunk>(payload) else {
+            self.unread(payload.len());
+            return Kind::Content;
+        };
+        let usage = chunk.usage.as_ref().and_then(usage_of);
+        self.usage = usage.or(self.usage);
+        let choices = chunk.choices.unwrap_or_default();
+        for choice in &choices {
+            self.count(choice);
+        }
+        if chunk.error.is_some_and(|error| !error.is_null()) {
+            return Kind::Error;
+        }
+        match usage {
+            Some(_) if choices.is_empty() => Kind::UsageOnly,
+            _ => Kind::Content,
+        }
+    }
+
+    /// Reads a whole answer that was not streamed. False where it is no JSON
+    /// object.
+    pub(crate) fn whole(&mut self, body: &[u8]) -> bool {
+        let Ok(answer) = serde_json::from_slice::<Chunk>(body) else {
+            self.unread(body.len());
+            return false;
+        };
+        self.usage = answer.usage.as_ref().and_then(usage_of);
+        for choice in answer.choices.iter().flatten() {
+            self.count(choice);
+        }
+        self.finished = true;
+        true
+    }
+
+    /// Counts bytes that could not be interpreted, a token each.
+    pub(crate) fn unread(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(TOKENS_MAX);
+        self.seen_tokens = self.seen_tokens.saturating_add(bytes).min(TOKENS_MAX);
+    }
+
+    /// The provider's own count, once it has given one.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// A bound of the completion tokens in what passed by.
+    pub(crate) fn seen_tokens(&self) -> u64 {
+        self.seen_tokens
+    }
+
+    /// The answer came to its end: `[DONE]` or a finish reason was seen.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn count(&mut self, choice: &Choice) {
+        if choice.finish_reason.as_ref().is_some_and(Value::is_string) {
+            self.finished = true;
+        }
+        let Some(delta) = choice.delta.as_ref() else {
+            return;
+        };
+        let bytes = text_bytes(delta);
+        if bytes > 0 {
+            self.unread(bytes);
+        }
+    }
+}
+
+/// The bytes of every text below `value` that a model can have written; the
+/// names of roles, kinds and calls are the provider's.
+fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "role" | "type" | "id"))
+            .map(|(_, value)| text_bytes(value))
+            .sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+    }
+}
+
+/// OpenAI: `usage.{prompt_tokens,completion_tokens}`, cached tokens in
+/// `prompt_tokens_details`. A usage without a prompt count is none.
+fn usage_of(value: &Value) -> Option<Usage> {
+    let count = |value: Option<&Value>| value.and_then(Value::as_u64).map(|n| n.min(TOKENS_MAX));
+    let cached = value
+        .get("prompt_tokens_details")
+        .and_then(|details| details.get("cached_tokens"));
+    Some(Usage {
+        prompt_tokens: count(value.get("prompt_tokens"))?,
+        completion_tokens: count(value.get("completion_tokens")).unwrap_or(0),
+        cached_tokens: count(cached).unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_told_apart() {
+        for (payload, kind) in [
+            ("[DONE]", Kind::Done),
+            (" [DONE] ", Kind::Done),
+            (r#"{"choices":[{"delta":{"content":"hi"}}]}"#, Kind::Content),
+            (
+                r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+                Kind::UsageOnly,
+            ),
+            (r#"{"choices":[],"usage":null}"#, Kind::Content),
+            (r#"{"choices":[],"usage":{}}"#, Kind::Content),
+            (
+                r#"{"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}"#,
+                Kind::Content,
+            ),
+            (r#"{"error":{"message":"overloaded"}}"#, Kind::Error),
+            (r#"{"error":null,"choices":[]}"#, Kind::Content),
+            ("not json", Kind::Content),
+            ("[1,2]", Kind::Content),
+            ("", Kind::Content),
+        ] {
+            assert_eq!(
+                Meter::default().event(payload.as_bytes()),
+                kind,
+                "{payload}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_usage_counts_and_garbage_does_not_erase_it() {
+        let mut meter = Meter::default();
+        for payload in [
+            r#"{"usage":{"prompt_tokens":3,"completion_tokens":1}}"#,
+            r#"{"usage":{"prompt_tokens":3,"completion_tokens":9,"prompt_tokens_details":{"cached_tokens":2}}}"#,
+            r#"{"usage":null}"#,
+            r#"{"usage":{"prompt_tokens":-1,"completion_tokens":5}}"#,
+            r#"{"usage":{"prompt_tokens":1.5}}"#,
+            r#"{"usage":"many"}"#,
+        ] {
+            meter.event(payload.as_bytes());
+        }
+        let expected = Usage {
+            prompt_tokens: 3,
+            completion_tokens: 9,
+            cached_tokens: 2,
+        };
+        assert_eq!(meter.usage(), Some(expected));
+    }
+
+    #[test]
+    fn what_passed_by_bounds_the_tokens() {
+        let mut meter = Meter::default();
+        for (payload, seen) in [
+            (
+                r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#,
+                0,
+            ),
+            (r#"{"choices":[{"delta":{"content":"hello"}}]}"#, 5),
+            (r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#, 7),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"call_1","type":"function","function":{"name":"f","arguments":"{}"}}]}}]}"#,
+                10,
+            ),
+            ("12345", 15),
+        ] {
+            meter.event(payload.as_bytes());
+            assert_eq!(meter.seen_tokens(), seen, "{payload}");
+        }
+        assert!(!meter.is_finished());
+        meter.event(br#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#);
+        assert!(meter.is_finished());
+    }
+
+    #[test]
+    fn absurd_counts_are_capped() {
+        let mut meter = Meter::default();
+        meter.event(br#"{"usage":{"prompt_tokens":18446744073709551615}}"#);
+        let prompt = meter.usage().map(|usage| usage.prompt_tokens);
+        assert_eq!(prompt, Some(TOKENS_MAX));
+        meter.unread(usize::MAX);
+        meter.unread(usize::MAX);
+        assert_eq!(meter.seen_tokens(), TOKENS_MAX);
+    }
+
+    #[test]
+    fn a_whole_answer_is_read_at_once() {
+        let mut meter = Meter::default();
+        let body = br#"{"choices":[{"message":{"role":"assistant","content":"abc"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
+        assert!(meter.whole(body));
+        assert_eq!(meter.seen_tokens(), 3);
+        assert_eq!(meter.usage().map(|usage| usage.prompt_tokens), Some(7));
+        assert!(!Meter::default().whole(b"<html>"));
+    }
+}

@@ -1,0 +1,207 @@
+//! Moves a provider's event stream to the caller through a bounded channel
+//! while the meter reads it.
+//!
+//! It owns the stream until its end, also after the caller has gone: then it
+//! drains for the usage, within limits. A caller that reads slowly slows the
+//! provider down, nothing piles up. It never settles; `api` spawns it and asks
+//! it how the stream ended.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::meter::{Kind, Meter};
+use super::sse::{Frame, Payload, Splitter};
+use crate::upstream::{Answer, UpstreamError};
+
+/// Chunks between provider and caller: with [`CHUNK_BYTES_MAX`] at most 64 KiB.
+pub(crate) const CHUNKS_MAX: usize = 4;
+const CHUNK_BYTES_MAX: usize = 16 * 1024;
+/// How long, and how much, is still read of a stream that nobody waits for.
+/// A provider that takes longer is cut and the call charged its upper bound.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What goes to the caller's response body.
+pub(crate) type Chunk = Result<Bytes, Infallible>;
+
+/// How a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The provider closed it, well or badly: it can have counted no more than
+    /// what it had sent, save what got lost on the way.
+    Ended,
+    /// We closed it: the provider may have gone on counting.
+    Cut,
+}
+
+/// One stream under way.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    answer: Answer,
+    splitter: Splitter,
+    meter: Meter,
+    /// The caller did not ask for the usage chunk that we asked for.
+    hides_usage: bool,
+    /// None once the caller has gone.
+    caller: Option<mpsc::Sender<Chunk>>,
+    drain_until: Instant,
+    drained_bytes: usize,
+    done: bool,
+}
+
+enum Step {
+    Chunk(Bytes),
+    End,
+    CallerGone,
+    Failed(UpstreamError),
+}
+
+impl Pump {
+    pub(crate) fn new(answer: Answer, caller: mpsc::Sender<Chunk>, hides_usage: bool) -> Self {
+        Self {
+            drain_until: answer.deadline(),
+            answer,
+            splitter: Splitter::default(),
+            meter: Meter::default(),
+            hides_usage,
+            caller: Some(caller),
+            drained_bytes: 0,
+            done: false,
+        }
+    }
+
+    /// Runs to the stream's end.
+    pub(crate) async fn run(mut self) -> (Meter, Ending) {
+        let ending = loop {
+            match self.step().await {
+                Step::Chunk(chunk) => {
+                    let mut frames = Vec::new();
+                    self.splitter.push(&chunk, &mut frames);
+                    self.forward(frames).await;
+                    if self.is_over_drain(chunk.len()) {
+                        break Ending::Cut;
+                    }
+                    if self.done {
+                        break Ending::Ended;
+                    }
+                }
+                Step::CallerGone => self.caller_gone(),
+                Step::End => {
+                    self.end().await;
+                    break Ending::Ended;
+                }
+                Step::Failed(error) => {
+                    tracing::warn!(%error, "a stream broke off");
+                    self.report(&error.to_string()).await;
+                    break match error.is_ours() {
+                        true => Ending::Cut,
+                        false => Ending::Ended,
+                    };
+                }
+            }
+        };
+        (self.meter, ending)
+    }
+
+    async fn step(&mut self) -> Step {
+        let Some(caller) = &self.caller else {
+            return match timeout_at(self.drain_until, self.answer.next()).await {
+                Ok(next) => Step::from(next),
+                Err(_) => Step::Failed(UpstreamError::Timeout("draining")),
+            };
+        };
+        tokio::select! {
+            biased;
+            () = caller.closed() => Step::CallerGone,
+            next = self.answer.next() => Step::from(next),
+        }
+    }
+
+    async fn forward(&mut self, frames: Vec<Frame>) {
+        let mut out = BytesMut::new();
+        for frame in frames {
+            let kind = match &frame.payload {
+                Payload::Data(data) => self.meter.event(data),
+                Payload::Nothing => Kind::Content,
+                Payload::Oversize => {
+                    self.meter.unread(frame.raw.len());
+                    Kind::Content
+                }
+            };
+            self.done |= kind == Kind::Done;
+            if !(self.hides_usage && kind == Kind::UsageOnly) {
+                out.extend_from_slice(&frame.raw);
+            }
+        }
+        self.send(out.freeze()).await;
+    }
+
+    async fn send(&mut self, mut bytes: Bytes) {
+        while !bytes.is_empty() {
+            let Some(caller) = &self.caller else {
+                return;
+            };
+            let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
+            let sent = timeout_at(self.answer.deadline(), caller.send(Ok(chunk))).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                self.caller_gone();
+            }
+        }
+    }
+
+    fn caller_gone(&mut self) {
+        self.caller = None;
+        self.drain_until = (Instant::now() + DRAIN_TIMEOUT).min(self.answer.deadline());
+    }
+
+    fn is_over_drain(&mut self, bytes: usize) -> bool {
+        if self.caller.is_none() {
+            self.drained_bytes += bytes;
+        }
+        self.drained_bytes > DRAIN_BYTES_MAX
+    }
+
+    async fn end(&mut self) {
+        let mut frames = Vec::new();
+        self.splitter.finish(&mut frames);
+        self.forward(frames).await;
+        if !self.meter.is_finished() {
+            self.report("the provider ended the stream before the answer was complete")
+                .await;
+        }
+    }
+
+    /// OpenAI: an error inside a stream is an event like any other. An event
+    /// that was handed out in part is closed first.
+    async fn report(&mut self, message: &str) {
+        let lead = match self.splitter.is_inside_oversize() {
+            true => "\n\n",
+            false => "",
+        };
+        let error = serde_json::json!({"error": {
+            "message": message,
+            "type": "upstream_error",
+            "param": null,
+            "code": "502",
+        }});
+        self.send(Bytes::from(format!("{lead}data: {error}\n\n")))
+            .await;
+    }
+}
+
+impl From<Result<Option<Bytes>, UpstreamError>> for Step {
+    fn from(next: Result<Option<Bytes>, UpstreamError>) -> Self {
+        match next {
+            Ok(Some(chunk)) => Self::Chunk(chunk),
+            Ok(None) => Self::End,
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Which headers pass the gateway, in either direction: a short list, so that
+//! nothing passes because nobody thought of it.
+//!
+//! It owns the two lists. A caller's credentials are on neither, and the
+//! provider's key is set by the dialect.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// From the caller to the provider. `content-type` and `accept` are set anew;
+/// whatever names an account, a project or a credential is the operator's to
+/// choose.
+const REQUEST: [&str; 3] = ["openai-beta", "http-referer", "x-title"];
+
+/// From the provider to the caller, under their own names.
+const ANSWER: [&str; 2] = ["content-type", "retry-after"];
+
+/// From the provider to the caller, told apart from the gateway's own.
+/// LiteLLM: prefix `llm_provider-`.
+const ANSWER_PREFIXED: [&str; 8] = [
+    "openai-processing-ms",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-reset-tokens",
+    "x-request-id",
+];
+
+/// What of a caller's headers goes to the provider.
+pub(crate) fn forwarded(caller: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in REQUEST {
+        if let Some(value) = caller.get(name) {
+            headers.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers
+}
+
+/// What of a provider's headers goes to the caller.
+pub(super) fn returned(provider: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for name in ANSWER {
+        if let Some(value) = provider.get(name) {
+            headers.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    for name in ANSWER_PREFIXED {
+        let prefixed = HeaderName::try_from(format!("llm_provider-{name}"));
+        if let (Some(value), Ok(prefixed)) = (provider.get(name), prefixed) {
+            headers.insert(prefixed, value.clone());
+        }
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_static(value),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn no_credential_and_no_account_of_the_caller_goes_out() {
+        let caller = headers(&[
+            ("authorization", "Bearer sk-canary"),
+            ("x-api-key", "sk-canary"),
+            ("api-key", "sk-canary"),
+            ("x-goog-api-key", "sk-canary"),
+            ("x-litellm-api-key", "sk-canary"),
+            ("ocp-apim-subscription-key", "sk-canary"),
+            ("cookie", "sk-canary"),
+            ("proxy-authorization", "Basic sk-canary"),
+            ("openai-organization", "org-theirs"),
+            ("openai-project", "theirs"),
+            ("host", "elsewhere.example"),
+            ("x-forwarded-host", "elsewhere.example"),
+            ("transfer-encoding", "chunked"),
+            ("connection", "upgrade"),
+            ("content-length", "5"),
+            ("content-encoding", "gzip"),
+            ("accept-encoding", "gzip"),
+            ("openai-beta", "assistants=v2"),
+            ("content-type", "text/plain"),
+        ]);
+        let expected = headers(&[
+            ("openai-beta", "assistants=v2"),
+            ("content-type", "application/json"),
+        ]);
+        assert_eq!(forwarded(&caller), expected);
+    }
+
+    #[test]
+    fn what_comes_back_cannot_be_taken_for_the_gateway() {
+        let provider = headers(&[
+            ("content-type", "application/json"),
+            ("x-request-id", "theirs"),
+            ("set-cookie", "a=b"),
+            ("content-length", "7"),
+            ("x-litellm-key-spend", "0"),
+            ("openai-organization", "org-ours"),
+        ]);
+        let expected = headers(&[
+            ("content-type", "application/json"),
+            ("llm_provider-x-request-id", "theirs"),
+        ]);
+        assert_eq!(returned(&provider), expected);
+    }
+}
