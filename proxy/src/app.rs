@@ -7,9 +7,12 @@ pub(crate) mod testing;
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, signal::unix};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
-pub(crate) use self::tasks::{TaskLost, Tasks};
+pub(crate) use self::tasks::Tasks;
 use crate::{
     clock::Clock,
     config::{Config, ConfigError, Environment, Options, resolve},
@@ -61,6 +64,7 @@ pub(crate) enum StartError {
 /// # Errors
 /// Only before it listens; afterwards every failure is a request's.
 pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
+    let mut stop = StopSignals::listen()?;
     let (config, warnings) = resolve(options, &Environment::process())?;
     for warning in warnings {
         tracing::warn!(setting = %warning.name, place = %warning.place, "setting has no effect");
@@ -73,7 +77,8 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
     };
     let state = open(config).await?;
     announce(&state, &listener, admin_listener.as_ref())?;
-    run(&state, listener, admin_listener).await?;
+    start(&state, listener, admin_listener);
+    stop.received().await;
     close(&state).await;
     Ok(())
 }
@@ -130,17 +135,8 @@ fn announce(
     Ok(())
 }
 
-async fn run(
-    state: &AppState,
-    listener: TcpListener,
-    admin_listener: Option<TcpListener>,
-) -> Result<(), StartError> {
-    let system = |source| StartError::System {
-        doing: "listening for signals",
-        source,
-    };
-    let mut terminate = unix::signal(unix::SignalKind::terminate()).map_err(system)?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).map_err(system)?;
+/// Starts both planes; one address serves both when only one is given.
+fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpListener>) {
     let server = Server::new(state.tasks.clone(), state.config.server.connections_max);
     let routes = match admin_listener {
         None => router::both_planes(state.clone()),
@@ -150,39 +146,69 @@ async fn run(
         }
     };
     server.accept(listener, routes);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!(tasks = state.tasks.running(), "stopping");
-    state.tasks.stop();
-    Ok(())
 }
 
-/// Connections and streams end by themselves up to the deadline; then the
-/// ledger writes what is left, and the store closes behind it.
+/// The ledger writes what is left, and the store closes behind it.
 async fn close(state: &AppState) {
-    if !state.tasks.drain(state.config.server.drain_timeout).await {
-        tracing::warn!(
-            tasks = state.tasks.running(),
-            "drain deadline passed, open calls are cut"
-        );
-    }
+    finish_calls(state).await;
     state.ledger.drain().await;
-    if tokio::time::timeout(CLOSE_TIMEOUT, state.store.close())
-        .await
-        .is_err()
-    {
-        tracing::warn!("the store did not close in time");
+    // Closing waits for statements under way; what is committed is safe anyway.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, state.store.close()).await;
+    remove_temporary_store(state);
+    tracing::info!("stopped");
+}
+
+/// Connections and streams end by themselves up to the deadline; then they are
+/// cut, which settles what they held.
+async fn finish_calls(state: &AppState) {
+    let tasks = &state.tasks;
+    tracing::info!(tasks = tasks.running(), "stopping");
+    tasks.stop();
+    if tasks.drain(state.config.server.drain_timeout).await {
+        return;
     }
-    if let Some(folder) = state
-        .config
-        .dev
-        .as_ref()
-        .and_then(|dev| dev.folder.as_ref())
+    tracing::warn!(
+        tasks = tasks.running(),
+        "drain deadline passed, open calls are cut"
+    );
+    tasks.cut();
+    tasks.drain(CLOSE_TIMEOUT).await;
+}
+
+fn remove_temporary_store(state: &AppState) {
+    let dev = state.config.dev.as_ref();
+    if let Some(folder) = dev.and_then(|dev| dev.folder.as_ref())
         && let Err(error) = std::fs::remove_dir_all(folder)
     {
         tracing::warn!(error = %error, "the temporary store stays behind");
     }
-    tracing::info!("stopped");
+}
+
+/// The two ways to ask a process to end. Made before anything else, so that
+/// no request to stop is lost.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> Result<Self, StartError> {
+        let listen = |kind| {
+            signal(kind).map_err(|source| StartError::System {
+                doing: "listening for signals",
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -27,7 +27,7 @@ struct Arguments {
 enum Command {
     /// Run the gateway until SIGTERM or SIGINT.
     Serve {
-        /// LiteLLM's config.yaml; also LLM_PROXY_CONFIG.
+        /// LiteLLM's config.yaml; also `LLM_PROXY_CONFIG`.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Loopback, a generated master key, a temporary store, the model `demo`.

@@ -21,7 +21,7 @@ pub(crate) struct ApiError {
     message: String,
     param: Option<String>,
     retry_after_s: Option<u32>,
-    /// FastAPI's shape for invalid fields, which LiteLLM's clients expect.
+    /// `FastAPI`'s shape for invalid fields, which LiteLLM's clients expect.
     detail: Option<Value>,
 }
 
@@ -145,7 +145,7 @@ impl ApiError {
 
     // 422
 
-    /// FastAPI: a field of the wrong type or out of its range.
+    /// `FastAPI`: a field of the wrong type or out of its range.
     pub(crate) fn validation(kind: &str, location: [&str; 2], message: &str) -> Self {
         let location: Vec<&str> = location
             .into_iter()

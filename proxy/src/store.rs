@@ -14,7 +14,7 @@ use std::{fs::File, sync::Arc};
 
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
-pub(crate) use self::keys::{Filter, Listed, Page, Sort, Status};
+pub(crate) use self::keys::{Filter, Page, Sort, Status};
 #[cfg(test)]
 pub(crate) use self::sqlite::temporary;
 

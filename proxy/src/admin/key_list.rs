@@ -50,8 +50,8 @@ pub(crate) async fn handle(
     };
     let full = is_true(asked.return_full_object.as_deref()) || asked.expand.is_some();
     let now = state.clock.now();
-    let Some(filter) = filter(asked)? else {
-        return Ok(shown(Vec::new(), 0, page));
+    let Some(filter) = filter(&asked)? else {
+        return Ok(shown(&[], 0, page));
     };
     let listed = state.store.list_keys(&filter, page, now).await?;
     let mut keys = Vec::with_capacity(listed.keys.len());
@@ -68,10 +68,10 @@ pub(crate) async fn handle(
         }
         keys.push(Value::Object(row));
     }
-    Ok(shown(keys, listed.total, page))
+    Ok(shown(&keys, listed.total, page))
 }
 
-fn shown(keys: Vec<Value>, total: i64, page: Page) -> Response {
+fn shown(keys: &[Value], total: i64, page: Page) -> Response {
     let size = i64::from(page.size);
     let body = json!({
         "keys": keys,
@@ -83,7 +83,7 @@ fn shown(keys: Vec<Value>, total: i64, page: Page) -> Response {
 }
 
 /// None when nothing can match.
-fn filter(asked: Asked) -> Result<Option<Filter>, ApiError> {
+fn filter(asked: &Asked) -> Result<Option<Filter>, ApiError> {
     let hash = match asked.key_hash.as_deref().map(KeyHash::from_key_or_hash) {
         None => None,
         Some(Some(hash)) => Some(hash),
@@ -105,9 +105,9 @@ fn filter(asked: Asked) -> Result<Option<Filter>, ApiError> {
     Ok(Some(Filter {
         status,
         hash,
-        alias: asked.key_alias,
-        user_id: asked.user_id,
-        team_id: asked.team_id,
+        alias: asked.key_alias.clone(),
+        user_id: asked.user_id.clone(),
+        team_id: asked.team_id.clone(),
         sort: match asked.sort_order.as_deref() {
             Some("asc") => Sort::OldestFirst,
             _ => Sort::NewestFirst,

@@ -6,6 +6,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
@@ -64,19 +65,13 @@ fn as_sent(body: &Map<String, Value>) -> Option<Value> {
 async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
     let mut key = find(&mut write, named, fields).await?;
-    if let Some(duration) = fields.duration {
-        key.expires_at = match duration {
-            Some(span) => Some(span.after(state.clock.now()).ok_or_else(bad_duration)?),
-            None => None,
-        };
-    }
+    // An alias that named the key is no new alias.
     if named.is_some()
         && let Some(alias) = &fields.alias
     {
         rename(&mut write, &mut key, alias.as_deref()).await?;
     }
-    fields.apply(&mut key);
-    key.updated_at = state.clock.now();
+    set_rules(&mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
     if fields.max_budget.is_some() {
         store::ledger::set_limit(&mut write, &key.hash, key.max_budget).await?;
@@ -93,6 +88,18 @@ async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Res
     }
     tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key updated");
     Ok(key)
+}
+
+fn set_rules(key: &mut Key, fields: &Fields, now: DateTime<Utc>) -> Result<(), ApiError> {
+    if let Some(duration) = fields.duration {
+        key.expires_at = match duration {
+            Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
+            None => None,
+        };
+    }
+    fields.apply(key);
+    key.updated_at = now;
+    Ok(())
 }
 
 async fn find(

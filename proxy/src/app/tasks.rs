@@ -12,6 +12,7 @@ use tokio::sync::{oneshot, watch};
 pub(crate) struct Tasks {
     running: Arc<watch::Sender<usize>>,
     stopping: Arc<watch::Sender<bool>>,
+    cutting: Arc<watch::Sender<bool>>,
 }
 
 /// The task ended without an answer: it panicked.
@@ -24,15 +25,21 @@ impl Tasks {
         Self {
             running: Arc::new(watch::Sender::new(0)),
             stopping: Arc::new(watch::Sender::new(false)),
+            cutting: Arc::new(watch::Sender::new(false)),
         }
     }
 
     /// Starts work that shutdown waits for, up to the drain deadline.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let counted = Counted::new(Arc::clone(&self.running));
+        let mut cutting = self.cutting.subscribe();
         start(async move {
             let _counted = counted;
-            work.await;
+            tokio::select! {
+                () = work => {}
+                // Fails only when no owner is left to cut anything.
+                Ok(_) = cutting.wait_for(|cut| *cut) => {}
+            }
         });
     }
 
@@ -62,6 +69,11 @@ impl Tasks {
     /// Tells everyone that the process is going down.
     pub(crate) fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// Drops all work that is still running: its guards settle what it held.
+    pub(crate) fn cut(&self) {
+        self.cutting.send_replace(true);
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -127,6 +139,19 @@ mod tests {
         tasks.spawn(tokio::time::sleep(Duration::from_secs(3)));
         assert!(!tasks.drain(Duration::from_secs(1)).await);
         assert!(tasks.drain(Duration::from_secs(5)).await);
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_is_dropped_and_counted_out() {
+        let tasks = Tasks::new();
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        tasks.spawn(async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        });
+        tasks.cut();
+        assert!(tasks.drain(Duration::from_secs(1)).await);
+        assert!(dropped.await.is_err());
     }
 
     #[tokio::test]

@@ -136,7 +136,7 @@ pub(crate) fn listen_address(
 ) -> Result<SocketAddr, ConfigError> {
     let file = optional(file, environment)?.0;
     let listen = address(environment, "LLM_PROXY_LISTEN")?.or(file.listen);
-    Ok(listen.unwrap_or(Server::default().listen))
+    Ok(listen.unwrap_or_else(|| Server::default().listen))
 }
 
 /// Which store `serve` would open, for `ledger`; needs no master key.

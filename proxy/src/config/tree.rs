@@ -47,7 +47,8 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 pub(super) enum Value {
     Null,
-    Bool(bool),
+    /// No setting of ours takes one, so which one does not matter.
+    Bool,
     /// Kept as decimal text: prices must not pass through binary fractions.
     Number(String),
     Text(String),
@@ -165,8 +166,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
         Value::deserialize(inner)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, _value: bool) -> Result<Value, E> {
+        Ok(Value::Bool)
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Value, E> {

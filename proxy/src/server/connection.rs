@@ -21,42 +21,39 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
-    // Small events of a stream must not wait for an acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(error = %error, "setting no-delay failed");
-    }
+    // Small events of a stream must not wait for an acknowledgement; where it
+    // cannot be had, they only come later.
+    let _ = stream.set_nodelay(true);
     let activity = Activity::new();
     let service = service_fn(|request: Request<Incoming>| {
         activity.head_complete();
         let mut routes = routes.clone();
         let activity = activity.clone();
         async move {
-            let answer = routes.call(request.map(Body::new)).await;
-            activity.answered();
-            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+            let Ok(answer) = routes.call(request.map(Body::new)).await;
+            Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });
+    let io = TokioIo::new(Watched::new(stream, activity.clone()));
+    let mut connection = pin!(limits().serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = tasks.stopped() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = %error, "connection ended early");
+    }
+}
+
+fn limits() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
-    let io = TokioIo::new(Watched::new(stream, activity.clone()));
-    let mut connection = pin!(builder.serve_connection(io, service));
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            outcome = connection.as_mut() => {
-                if let Err(error) = outcome {
-                    tracing::debug!(error = %error, "connection ended early");
-                }
-                return;
-            }
-            () = tasks.stopped(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
+    builder
 }

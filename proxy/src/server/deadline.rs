@@ -13,6 +13,9 @@ use std::{
     time::Duration,
 };
 
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -36,12 +39,49 @@ impl Activity {
         self.0.store(false, Ordering::Release);
     }
 
-    pub(super) fn answered(&self) {
-        self.0.store(true, Ordering::Release);
+    /// The next head is awaited once this body is sent or given up.
+    pub(super) fn until_sent(self, body: Body) -> Sent {
+        Sent {
+            body,
+            activity: self,
+        }
     }
 
     fn awaits_head(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A body that tells when it is over.
+#[derive(Debug)]
+pub(super) struct Sent {
+    body: Body,
+    activity: Activity,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        self.activity.0.store(true, Ordering::Release);
+    }
+}
+
+impl hyper::body::Body for Sent {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -7,7 +7,7 @@ mod list;
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 
-pub(crate) use self::list::{Filter, Listed, Page, Sort, Status};
+pub(crate) use self::list::{Filter, Page, Sort, Status};
 use super::{
     Store, StoreError,
     row::{KeyRow, deleted_at, to_json},
