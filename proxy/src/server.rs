@@ -4,6 +4,7 @@
 
 mod connection;
 mod deadline;
+mod panic;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

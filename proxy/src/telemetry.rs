@@ -29,6 +29,11 @@ pub(crate) fn start(filter: Option<&str>) {
     tracing_subscriber::registry()
         .with(lines.with_filter(filter_fn(may_log)).with_filter(filter))
         .init();
+    std::panic::set_hook(Box::new(|panic| {
+        // Where, not what: a panic's text may hold the value that caused it.
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panicked");
+    }));
     if bad {
         tracing::warn!("LLM_PROXY_LOG is not a log filter, using info");
     }

@@ -10,7 +10,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tower::Service as _;
 
-use super::deadline::{Activity, Watched};
+use super::{
+    deadline::{Activity, Watched},
+    panic::contained,
+};
 use crate::app::Tasks;
 
 /// Headers beyond this count are refused (431).
@@ -30,7 +33,11 @@ pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
         let mut routes = routes.clone();
         let activity = activity.clone();
         async move {
-            let Ok(answer) = routes.call(request.map(Body::new)).await;
+            let answering = async {
+                let Ok(answer) = routes.call(request.map(Body::new)).await;
+                answer
+            };
+            let answer = contained(answering).await;
             Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });
