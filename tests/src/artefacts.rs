@@ -1,0 +1,86 @@
+//! Where the binaries under test and the real servers are. `scripts/test.sh`
+//! names the servers in the environment; without it they are obtained the same
+//! way, by `scripts/servers.sh`.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+pub const GATEWAY: &str = "llm-proxy";
+pub const ENGINE: &str = "vault-plugin-secrets-litellm";
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ has a parent")
+}
+
+/// Cargo's target folder, which holds this test's own executable.
+pub fn target() -> PathBuf {
+    let own = env::current_exe().expect("the path of this test");
+    own.ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+        .unwrap_or_else(|| panic!("{} is in no target folder", own.display()))
+        .to_owned()
+}
+
+/// The gateway, built with failpoints.
+pub fn gateway() -> PathBuf {
+    built(GATEWAY)
+}
+
+/// The engine, built with failpoints.
+pub fn engine() -> PathBuf {
+    built(ENGINE)
+}
+
+fn built(name: &str) -> PathBuf {
+    let path = target().join("debug").join(name);
+    assert!(
+        path.exists(),
+        "{} is not built: run scripts/test.sh",
+        path.display()
+    );
+    path
+}
+
+/// A folder that holds the engine and nothing else, as servers demand.
+pub fn plugin_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = run_folder().join("plugins");
+        fs::create_dir_all(&folder).expect("creating the plugin folder");
+        fs::copy(engine(), folder.join(ENGINE)).expect("copying the engine");
+        folder
+    })
+}
+
+/// Where this run's logs and databases are: one folder a test, kept when it fails.
+pub fn run_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = target().join("e2e").join(std::process::id().to_string());
+        fs::create_dir_all(&folder).expect("creating the folder of this run");
+        folder
+    })
+}
+
+/// The path that `scripts/servers.sh NAME` prints, or the environment's `E2E_<NAME>`.
+pub fn server(name: &str) -> PathBuf {
+    if let Ok(path) = env::var(format!("E2E_{}", name.to_uppercase())) {
+        return path.into();
+    }
+    let output = Command::new(repository().join("scripts/servers.sh"))
+        .arg(name)
+        .output()
+        .expect("running scripts/servers.sh");
+    assert!(
+        output.status.success(),
+        "{name} can't be had: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().into()
+}

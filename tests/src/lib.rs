@@ -1,0 +1,25 @@
+//! What the end-to-end tests share: real servers, real binaries, free ports,
+//! and guards that end every process they start.
+//!
+//! Nothing here imports the product: processes, sockets and files only. A
+//! harness that cannot do its work panics, because that is how a test fails.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test's harness fails by panicking, with the reason in the message"
+)]
+
+pub mod artefacts;
+pub mod chaos;
+pub mod eventually;
+pub mod leaks;
+pub mod ports;
+pub mod process;
+pub mod proxy;
+pub mod upstream;
+pub mod vault;
+pub mod world;
+
+pub use eventually::eventually;
+pub use vault::Kind;
+pub use world::World;

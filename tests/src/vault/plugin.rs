@@ -1,0 +1,67 @@
+//! The engine on its server: registered, mounted, reloaded, found and killed.
+
+use std::fs;
+
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::Server;
+use crate::{artefacts, process};
+
+impl Server {
+    /// Puts the engine into the catalogue, pinned by its hash.
+    pub async fn register_engine(&self) {
+        let bytes =
+            fs::read(artefacts::plugin_folder().join(artefacts::ENGINE)).expect("the engine");
+        let sha256: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let body = json!({"sha256": sha256, "command": artefacts::ENGINE});
+        self.write(
+            &format!("sys/plugins/catalog/secret/{}", artefacts::ENGINE),
+            &body,
+        )
+        .await
+        .expect_ok();
+    }
+
+    pub async fn mount_engine(&self, path: &str) {
+        let body = json!({"type": artefacts::ENGINE});
+        self.write(&format!("sys/mounts/{path}"), &body)
+            .await
+            .expect_ok();
+    }
+
+    pub async fn unmount(&self, path: &str) {
+        self.delete(&format!("sys/mounts/{path}")).await.expect_ok();
+    }
+
+    pub async fn reload_engine(&self) {
+        let body = json!({"plugin": artefacts::ENGINE});
+
+        self.write("sys/plugins/reload/backend", &body)
+            .await
+            .expect_ok();
+    }
+
+    /// The running processes of the engine.
+    pub fn engine_pids(&self) -> Vec<u32> {
+        process::children_named(self.pid(), artefacts::ENGINE)
+    }
+
+    /// SIGKILL to the engine alone.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn kill_engine(&self) {
+        let pids = self.engine_pids();
+        assert!(!pids.is_empty(), "the engine does not run");
+        pids.into_iter().for_each(process::kill_hard);
+    }
+
+    /// Arms failpoints in the engine, `name=action`; none disarms.
+    pub fn arm(&self, failpoints: &str) {
+        fs::write(self.failpoints(), failpoints).expect("arming a failpoint");
+    }
+}

@@ -1,0 +1,45 @@
+//! The product as its users meet it: real binaries, a real Vault and a real
+//! OpenBao, one scripted model provider. Tests are named after the promise that
+//! they prove.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking, with the reason in the message"
+)]
+
+/// Makes a test of each function on each server.
+macro_rules! on_both {
+    ($($name:ident),+ $(,)?) => {
+        mod vault {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { Box::pin(super::$name(e2e::Kind::Vault)).await; })+
+        }
+        mod openbao {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() { Box::pin(super::$name(e2e::Kind::OpenBao)).await; })+
+        }
+    };
+}
+
+#[path = "e2e/availability.rs"]
+mod availability;
+#[path = "e2e/bad_input.rs"]
+mod bad_input;
+#[path = "e2e/budget.rs"]
+mod budget;
+#[path = "e2e/crash.rs"]
+mod crash;
+#[path = "e2e/engine_process.rs"]
+mod engine_process;
+#[path = "e2e/gateway_input.rs"]
+mod gateway_input;
+#[path = "e2e/issuing.rs"]
+mod issuing;
+#[path = "e2e/leases.rs"]
+mod leases;
+#[path = "e2e/main_job.rs"]
+mod main_job;
+#[path = "e2e/readme.rs"]
+mod readme;
+#[path = "e2e/secrets.rs"]
+mod secrets;

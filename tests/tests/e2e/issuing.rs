@@ -1,0 +1,99 @@
+//! A key's life while it is being issued, and when everybody who knew of it is
+//! gone.
+
+use std::time::{Duration, Instant};
+
+use e2e::chaos::Fault;
+use e2e::eventually::throughout;
+use e2e::world::{Lease, MOUNT};
+use e2e::{Kind, World, eventually};
+use serde_json::json;
+
+on_both!(
+    a1_no_key_outlives_its_ttl_though_vault_and_engine_are_gone,
+    a3_rollback_spares_a_key_that_is_still_being_issued,
+);
+
+async fn a1_no_key_outlives_its_ttl_though_vault_and_engine_are_gone(kind: Kind) {
+    let world = World::start(kind).await;
+    world
+        .role(
+            "app",
+            json!({"models": "demo", "max_budget": 1, "ttl": "5s", "max_ttl": "1h"}),
+        )
+        .await;
+    let issued = world.issue("app").await;
+    let renewed = world.issue("app").await;
+    world
+        .server
+        .renew(&renewed.id, Duration::from_secs(15))
+        .await
+        .expect_ok();
+    let granted = Instant::now();
+    world.server.kill_hard();
+
+    // The lease's 5 s and the 60 s that a key may outlive it by.
+    eventually(
+        "the issued key ends by itself",
+        Duration::from_secs(67),
+        async || world.gateway.try_key(&issued.key).await == 401,
+    )
+    .await;
+    assert!(
+        granted.elapsed() > Duration::from_secs(5),
+        "a key ends no earlier than its lease"
+    );
+    // The renewed one was granted 15 s.
+    eventually(
+        "the renewed key ends by itself",
+        Duration::from_secs(20),
+        async || world.gateway.try_key(&renewed.key).await == 401,
+    )
+    .await;
+    assert!(
+        granted.elapsed() < Duration::from_secs(15 + 60 + 3),
+        "{:?}",
+        granted.elapsed()
+    );
+    world.expect_no_leaks();
+}
+
+/// The gateway makes the key at once and answers just before the engine would
+/// give up, so that a rollback, which the server starts every minute, meets the
+/// write-ahead entry of a key that is being issued.
+async fn a3_rollback_spares_a_key_that_is_still_being_issued(kind: Kind) {
+    let world = World::start_with_real_wal_age(kind).await;
+    let config = json!({"request_timeout": "75s", "verify_connection": false});
+    world
+        .server
+        .write(&format!("{MOUNT}/config"), &config)
+        .await
+        .expect_ok();
+    world
+        .role(
+            "app",
+            json!({"models": "demo", "max_budget": 1, "ttl": "1h"}),
+        )
+        .await;
+    world
+        .chaos
+        .break_calls("/key/generate", Fault::AnswerLate(Duration::from_secs(66)));
+
+    let answer = world
+        .server
+        .read(&format!("{MOUNT}/creds/app"))
+        .await
+        .expect_ok();
+    let lease = Lease::of(&answer);
+    world.canaries.add(&lease.key);
+    world.chaos.heal();
+    assert_eq!(world.gateway.try_key(&lease.key).await, 200);
+    assert!(world.server.lease_ttl(&lease.id).await.is_some());
+
+    // Nor does the rollback after it, which finds the entry gone.
+    throughout("the key works", Duration::from_secs(62), async || {
+        world.gateway.try_key(&lease.key).await == 200
+    })
+    .await;
+    world.expect_no_leaks();
+}
