@@ -154,7 +154,6 @@ async fn close(state: &AppState) {
     state.ledger.drain().await;
     // Closing waits for statements under way; what is committed is safe anyway.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, state.store.close()).await;
-    remove_temporary_store(state);
     tracing::info!("stopped");
 }
 
@@ -173,15 +172,6 @@ async fn finish_calls(state: &AppState) {
     );
     tasks.cut();
     tasks.drain(CLOSE_TIMEOUT).await;
-}
-
-fn remove_temporary_store(state: &AppState) {
-    let dev = state.config.dev.as_ref();
-    if let Some(folder) = dev.and_then(|dev| dev.folder.as_ref())
-        && let Err(error) = std::fs::remove_dir_all(folder)
-    {
-        tracing::warn!(error = %error, "the temporary store stays behind");
-    }
 }
 
 /// The two ways to ask a process to end. Made before anything else, so that

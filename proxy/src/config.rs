@@ -8,9 +8,10 @@ mod model_list;
 mod resolve;
 mod tree;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::StatusCode;
+use tempfile::TempDir;
 use url::Url;
 
 pub(crate) use self::{
@@ -61,7 +62,8 @@ impl Default for Server {
 #[derive(Clone, Debug)]
 pub(crate) struct Dev {
     pub(crate) master_key_generated: bool,
-    pub(crate) folder: Option<PathBuf>,
+    /// Removed with everything in it when the last owner of the settings ends.
+    pub(crate) folder: Option<Arc<TempDir>>,
 }
 
 /// One entry of `model_list`: a public name and where it is served.

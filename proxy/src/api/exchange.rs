@@ -128,6 +128,7 @@ async fn whole(
     let mut meter = Meter::default();
     let is_usable = meter.whole(&body);
     let key = sent.hold.call().key;
+    failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
     if !is_usable {
         return Err(failure::unusable());

@@ -1,7 +1,7 @@
 //! Owns the order in which settings win: command line, environment, file,
 //! default; and what `--dev` makes up. Called by `serve` and `check-config`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use http::StatusCode;
 
@@ -191,10 +191,9 @@ fn database(
     let folder = tempfile::Builder::new()
         .prefix("llm-proxy-dev-")
         .tempdir()
-        .map_err(ConfigError::DevFolder)?
-        .keep();
-    let url = format!("sqlite://{}", folder.join("llm-proxy.db").display());
-    dev.folder = Some(folder);
+        .map_err(ConfigError::DevFolder)?;
+    let url = format!("sqlite://{}", folder.path().join("llm-proxy.db").display());
+    dev.folder = Some(Arc::new(folder));
     Ok(url)
 }
 
@@ -258,7 +257,10 @@ mod tests {
         let dev = config.dev.unwrap();
         assert!(dev.master_key_generated && config.master_key.expose().len() >= 16);
         assert_eq!(config.models[0].public_name, "demo");
-        std::fs::remove_dir(dev.folder.unwrap()).unwrap();
+        let folder = dev.folder.as_ref().unwrap().path().to_owned();
+        assert!(folder.is_dir());
+        drop(dev);
+        assert!(!folder.exists());
         let (config, _) = resolve(&options, &Environment::of(&[MASTER])).unwrap();
         assert!(!config.dev.unwrap().master_key_generated);
     }
