@@ -143,3 +143,6 @@ impl Answer {
         Ok(body.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests;

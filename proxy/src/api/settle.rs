@@ -38,3 +38,67 @@ pub(super) fn settlement(
         status,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::app::Tasks;
+    use crate::clock::Clock;
+    use crate::ledger::{Call, Ledger};
+    use crate::money::{NanoUsd, PicoUsd};
+    use crate::price::Price;
+    use crate::store::Store;
+
+    #[tokio::test]
+    async fn a_call_is_charged_what_is_known_of_it() {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let store = Store::open(&url).await.expect("store");
+        let opened = Ledger::open(&store, Clock::system(), &Tasks::new()).await;
+        let ledger = opened.expect("ledger");
+        let call = Call {
+            request_id: Uuid::new_v4(),
+            key: None,
+            model: "m".to_owned(),
+            deployment_id: "test".to_owned(),
+            price: Some(Price {
+                input: PicoUsd::from_decimal("1e-9").expect("price"),
+                output: PicoUsd::from_decimal("2e-9").expect("price"),
+                cache_read: None,
+            }),
+            streamed: true,
+            started_at: DateTime::UNIX_EPOCH,
+        };
+        let upper = NanoUsd::from_nanos(100);
+        let hold = ledger.hold(call, upper).await.expect("no account");
+        let counted = r#"{"usage":{"prompt_tokens":7,"completion_tokens":4}}"#;
+        let dear = r#"{"usage":{"prompt_tokens":7,"completion_tokens":400}}"#;
+        let text = r#"{"choices":[{"delta":{"content":"five!"}}]}"#;
+        let long = format!(
+            r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#,
+            "x".repeat(500)
+        );
+        for (payloads, ending, cost, estimated) in [
+            (vec![counted], Ending::Ended, 15, false),
+            (vec![text, counted], Ending::Ended, 15, false),
+            (vec![dear], Ending::Ended, 807, false),
+            (vec![], Ending::Ended, 20, true),
+            (vec![text], Ending::Ended, 30, true),
+            (vec![long.as_str()], Ending::Ended, 100, true),
+            (vec![], Ending::Cut, 100, true),
+            (vec![text, counted], Ending::Cut, 100, true),
+            (vec![dear], Ending::Cut, 807, true),
+        ] {
+            let mut meter = Meter::default();
+            for payload in &payloads {
+                meter.event(payload.as_bytes());
+            }
+            let settlement = settlement(&hold, &meter, ending, 20, 200);
+            let found = (settlement.cost.nanos(), settlement.estimated);
+            assert_eq!(found, (cost, estimated), "{payloads:?} {ending:?}");
+        }
+    }
+}

@@ -199,10 +199,12 @@ impl Account {
         self.limit
     }
 
+    #[cfg(test)]
     pub(crate) fn held(&self) -> NanoUsd {
         self.held
     }
 
+    #[cfg(test)]
     pub(crate) fn allotted(&self) -> NanoUsd {
         self.allotted
     }

@@ -48,7 +48,7 @@ impl Bench {
             ledger,
         } = self;
         store.close().await;
-        std::mem::drop(ledger);
+        drop(ledger);
         drop(store);
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
@@ -196,13 +196,14 @@ async fn b3_what_a_dead_process_held_is_posted_and_no_more() {
     bench.ledger.flush().await;
     assert_eq!(bench.standing(&key).await.allotted.nanos(), 200);
     // The request's hold dies with the process: its guard never runs.
-    let waiting = tokio::task::spawn(async move {
+    let mut waiting = tokio::task::JoinSet::new();
+    waiting.spawn(async move {
         let _open = open;
         std::future::pending::<()>().await;
     });
     let bench = {
         let crashed = bench.crash();
-        waiting.abort();
+        waiting.abort_all();
         crashed.await
     };
     let standing = bench.standing(&key).await;

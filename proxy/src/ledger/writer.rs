@@ -229,3 +229,6 @@ fn answer_unavailable(claims: Vec<Waiting>) {
         let _not_waiting = answer.send(Err(ClaimError::StoreUnavailable));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Goal: a commit that failed after the disk had it counts once, and one that
+//! failed before counts at all. Method: the writer as such a failure leaves it,
+//! with and without the batch in a real store.
+
+use chrono::DateTime;
+use uuid::Uuid;
+
+use super::*;
+use crate::price::Usage;
+use crate::store::ledger::verify::verify;
+use crate::store::ledger::{create_account, standing};
+use crate::store::usage::UsageRow;
+
+fn posting(key: KeyHash) -> Entry {
+    let row = Box::new(UsageRow {
+        request_id: Uuid::new_v4(),
+        key: Some(key),
+        model: "demo".to_owned(),
+        deployment_id: "test".to_owned(),
+        usage: Usage::default(),
+        cost: NanoUsd::from_nanos(40),
+        estimated: false,
+        streamed: false,
+        status: 200,
+        started_at: DateTime::UNIX_EPOCH,
+        finished_at: DateTime::UNIX_EPOCH,
+    });
+    let release = NanoUsd::from_nanos(100);
+    Entry::Post { row, release }
+}
+
+fn claim(account: KeyHash, nanos: i64) -> Entry {
+    Entry::Claim(Claim {
+        account,
+        least: NanoUsd::from_nanos(nanos),
+        ahead: NanoUsd::ZERO,
+    })
+}
+
+#[tokio::test]
+async fn a_batch_of_unknown_fate_counts_exactly_once() {
+    for reached_the_disk in [true, false] {
+        let folder = tempfile::tempdir().expect("folder");
+        let url = format!("sqlite://{}", folder.path().join("test.db").display());
+        let store = Store::open(&url).await.expect("store");
+        let key = KeyHash::of("sk-unknown");
+        let mut write = store.begin_write().await.expect("begin");
+        let limit = Some(NanoUsd::from_nanos(1_000));
+        create_account(&mut write, &key, limit)
+            .await
+            .expect("account");
+        write.commit().await.expect("commit");
+        apply(&store, 1, &[claim(key, 100)]).await.expect("claim");
+
+        let post = posting(key);
+        if reached_the_disk {
+            let entries = [post.clone(), claim(key, 70)];
+            apply(&store, 2, &entries).await.expect("batch");
+        }
+        let (_commands, receiver) = mpsc::unbounded_channel();
+        let mut writer = Writer::new(Weak::new(), store.clone(), receiver, 2);
+        writer.owed.push(post);
+        writer.unknown = Some(Unknown {
+            owed: 1,
+            granted: vec![(key, NanoUsd::from_nanos(70))],
+        });
+        writer.write(Vec::new()).await;
+
+        assert!(writer.owed.is_empty());
+        let standing = standing(&store, &key)
+            .await
+            .expect("read")
+            .expect("account");
+        assert_eq!(standing.posted.nanos(), 40, "{reached_the_disk}");
+        assert_eq!(standing.allotted, NanoUsd::ZERO, "{reached_the_disk}");
+        let found = verify(&store).await.expect("verify");
+        assert_eq!(found.differences, []);
+    }
+}
