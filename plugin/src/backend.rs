@@ -2,10 +2,11 @@
 //! state that its requests share. A process serves many mounts; each gets its
 //! own `State`, so nothing here is global.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex as AsyncMutex, RwLock};
 use vault_plugin_sdk::{Backend, BackendKind, Error, Request, SpecialPaths};
 
 use crate::client::Client;
@@ -26,6 +27,11 @@ pub(crate) struct State {
     /// The client for the stored configuration, built at first use. Empty after
     /// each change of the configuration, here or on another node.
     client: RwLock<Option<Arc<Client>>>,
+    /// Held from the reading of an entry to the writing of its change, so that
+    /// two writers at once lose nothing.
+    pub(crate) writing: AsyncMutex<()>,
+    /// Aliases of the keys that are being issued at this moment.
+    issuing: Mutex<HashSet<String>>,
 }
 
 impl State {
@@ -63,6 +69,11 @@ impl State {
         let changed = change.await;
         *slot = None;
         changed
+    }
+
+    pub(crate) fn issuing(&self) -> MutexGuard<'_, HashSet<String>> {
+        // A panic cannot leave a set of names half changed.
+        self.issuing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn invalidate(&self, key: &str) {

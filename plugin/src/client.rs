@@ -5,11 +5,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::Utc;
-use reqwest::{Method, StatusCode, redirect};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::json;
+use chrono::{DateTime, Utc};
+use reqwest::Method;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vault_plugin_sdk as sdk;
 
@@ -19,13 +17,12 @@ use crate::paths::config::ConfigEntry;
 
 mod master_key;
 mod refusal;
+mod transport;
 pub(crate) mod wire;
 
 pub(crate) use master_key::MasterKey;
-use wire::{GenerateAnswer, GenerateRequest, KeyList};
-
-/// The answers we need are a few kilobytes; more is not a key API.
-const MAX_ANSWER_BYTES: usize = 1 << 20;
+use transport::Transport;
+use wire::{GenerateAnswer, GenerateRequest, KeyList, Told, UpdateRequest};
 
 /// A key as the gateway issued it.
 #[derive(Debug)]
@@ -34,9 +31,9 @@ pub(crate) struct IssuedKey {
     /// SHA-256 of the key in lower-case hex: its name at the gateway.
     pub(crate) hash: String,
     /// From its creation to its expiry, both by the gateway's clock.
-    pub(crate) life: Option<Duration>,
+    pub(crate) life: Told<Duration>,
     pub(crate) models: Option<Vec<String>>,
-    pub(crate) max_budget: Option<f64>,
+    pub(crate) max_budget: Told<f64>,
 }
 
 /// The key itself, which leaves the engine once, in the answer of `creds`.
@@ -63,11 +60,8 @@ pub(crate) enum Deleted {
 /// One configured gateway. Connections are kept and shared.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
-    base_url: String,
+    transport: Transport,
     public_url: String,
-    request_timeout: Duration,
-    master_key: MasterKey,
 }
 
 impl Client {
@@ -75,16 +69,13 @@ impl Client {
     /// A user error when the pinned certificates do not parse.
     pub(crate) fn new(config: &ConfigEntry) -> Result<Self, sdk::Error> {
         Ok(Self {
-            http: http_client(config)?,
-            base_url: config.base_url.clone(),
+            transport: Transport::new(config)?,
             public_url: config.public_url.clone(),
-            request_timeout: config.request_timeout(),
-            master_key: config.master_key.clone(),
         })
     }
 
     pub(crate) fn base_url(&self) -> &str {
-        &self.base_url
+        self.transport.base_url()
     }
 
     pub(crate) fn public_url(&self) -> &str {
@@ -92,12 +83,15 @@ impl Client {
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
-        self.request_timeout
+        self.transport.request_timeout()
     }
 
     /// Proves address and admin key.
     pub(crate) async fn verify(&self) -> Result<(), GatewayError> {
-        let _: KeyList = self.call(Method::GET, "/key/list?size=1", &()).await?;
+        let _: (KeyList, _) = self
+            .transport
+            .call(Method::GET, "/key/list?size=1", &Value::Null)
+            .await?;
         Ok(())
     }
 
@@ -105,23 +99,25 @@ impl Client {
         &self,
         wanted: &GenerateRequest,
     ) -> Result<IssuedKey, GatewayError> {
-        let answer: GenerateAnswer = self.call(Method::POST, "/key/generate", wanted).await?;
+        let (answer, date): (GenerateAnswer, _) = self
+            .transport
+            .call(Method::POST, "/key/generate", wanted)
+            .await?;
         failpoint::hit("creds.response_read").await;
         if !answer.key.starts_with("sk-") {
-            return Err(self.unexpected("the key does not begin with sk-"));
+            return Err(self.transport.unexpected("the key does not begin with sk-"));
         }
         let hash: String = Sha256::digest(answer.key.as_bytes())
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
         if answer.token_id().is_some_and(|token_id| token_id != hash) {
-            return Err(self.unexpected("token_id is not the key's SHA-256"));
+            return Err(self
+                .transport
+                .unexpected("token_id is not the key's SHA-256"));
         }
-        let created_at = answer.created_at.unwrap_or_else(Utc::now);
         Ok(IssuedKey {
-            life: answer
-                .expires
-                .map(|expires| (expires - created_at).to_std().unwrap_or_default()),
+            life: self.life(answer.created_at.or(date), answer.expires)?,
             key: KeyText(answer.key),
             hash,
             models: answer.models,
@@ -129,11 +125,22 @@ impl Client {
         })
     }
 
-    /// Sets the key's expiry to now plus `duration`.
-    pub(crate) async fn extend(&self, hash: &str, duration: &str) -> Result<(), GatewayError> {
-        let body = json!({"key": hash, "duration": duration});
-        let _: serde_json::Value = self.call(Method::POST, "/key/update", &body).await?;
-        Ok(())
+    /// Sets the key's expiry to now plus `duration`, and answers the life that
+    /// the gateway granted.
+    pub(crate) async fn extend(
+        &self,
+        hash: &str,
+        duration: Duration,
+    ) -> Result<Told<Duration>, GatewayError> {
+        let body = UpdateRequest {
+            key: hash,
+            duration,
+        };
+        let (answer, date): (wire::UpdateAnswer, _) = self
+            .transport
+            .call(Method::POST, "/key/update", &body)
+            .await?;
+        self.life(answer.updated_at.or(date), answer.expires)
     }
 
     pub(crate) async fn delete_hash(&self, hash: &str) -> Result<Deleted, GatewayError> {
@@ -144,11 +151,13 @@ impl Client {
         self.delete(&json!({"key_aliases": [alias]})).await
     }
 
-    async fn delete(&self, body: &serde_json::Value) -> Result<Deleted, GatewayError> {
-        match self
-            .call::<wire::DeleteAnswer>(Method::POST, "/key/delete", body)
-            .await
-        {
+    async fn delete(&self, body: &Value) -> Result<Deleted, GatewayError> {
+        let answer: Result<(wire::DeleteAnswer, _), _> =
+            self.transport.call(Method::POST, "/key/delete", body).await;
+        match answer {
+            Ok((answer, _)) if answer.deleted_keys.is_empty() => Err(self
+                .transport
+                .unexpected("the deletion succeeded and deleted nothing")),
             Ok(_) => Ok(Deleted::Now),
             // LiteLLM: 404 "No keys found" when none of them exists. Any other
             // 404 is an address that serves no key API, where nothing is proved.
@@ -161,124 +170,22 @@ impl Client {
         }
     }
 
-    async fn call<T: DeserializeOwned>(
+    /// From `from` to `expires`, both by the gateway's clock.
+    fn life(
         &self,
-        method: Method,
-        path: &str,
-        body: &(impl Serialize + Sync),
-    ) -> Result<T, GatewayError> {
-        let mut request = self
-            .http
-            .request(method.clone(), format!("{}{path}", self.base_url))
-            .bearer_auth(self.master_key.expose());
-        if method != Method::GET {
-            request = request.json(body);
-        }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
-        if path == "/key/generate" {
-            failpoint::hit("creds.request_sent").await;
-        }
-        let status = response.status();
-        let body = self.read(response).await?;
-        if !status.is_success() {
-            return Err(self.refused(status, &body));
-        }
-        serde_json::from_slice(&body)
-            .map_err(|_| self.unexpected("the body is not the JSON that this call answers"))
-    }
-
-    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, GatewayError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.unreachable(&error))?
-        {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(self.unexpected("the body is over 1 MiB"));
+        from: Option<DateTime<Utc>>,
+        expires: Told<DateTime<Utc>>,
+    ) -> Result<Told<Duration>, GatewayError> {
+        match (from, expires) {
+            (_, None) => Ok(None),
+            (_, Some(None)) => Ok(Some(None)),
+            (Some(from), Some(Some(expires))) => {
+                Ok(Some(Some((expires - from).to_std().unwrap_or_default())))
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    fn unreachable(&self, error: &reqwest::Error) -> GatewayError {
-        GatewayError::Unreachable {
-            base_url: self.base_url.clone(),
-            reason: if error.is_timeout() {
-                "no answer within request_timeout"
-            } else if error.is_connect() {
-                "no connection"
-            } else {
-                "the connection broke"
-            },
+            // Vault's own clock would make the lease depend on the difference.
+            (None, Some(Some(_))) => Err(self
+                .transport
+                .unexpected("neither the body nor a Date header tells the gateway's time")),
         }
     }
-
-    fn refused(&self, status: StatusCode, body: &[u8]) -> GatewayError {
-        let base_url = self.base_url.clone();
-        let message = refusal::message(body, &self.master_key);
-        let code = status.as_u16();
-        match code {
-            401 | 403 => GatewayError::AdminKeyRefused {
-                base_url,
-                status: code,
-                message,
-            },
-            // These tell of the gateway's own state, not of the request.
-            408 | 429 => GatewayError::Failed {
-                base_url,
-                status: code,
-                message,
-            },
-            400..=499 => GatewayError::Refused {
-                base_url,
-                status: code,
-                message,
-            },
-            _ => GatewayError::Failed {
-                base_url,
-                status: code,
-                message,
-            },
-        }
-    }
-
-    fn unexpected(&self, reason: &str) -> GatewayError {
-        GatewayError::Unexpected {
-            base_url: self.base_url.clone(),
-            reason: reason.to_owned(),
-        }
-    }
-}
-
-/// The engine's one HTTP client: bounded in time, follows no redirect (which
-/// would carry the admin key elsewhere), uses no proxy of the environment's.
-fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
-    let mut builder = reqwest::Client::builder()
-        .timeout(config.request_timeout())
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .user_agent(concat!(
-            "vault-plugin-secrets-litellm/",
-            env!("CARGO_PKG_VERSION")
-        ))
-        .tls_danger_accept_invalid_certs(config.insecure_tls);
-    if !config.ca_cert.trim().is_empty() {
-        let pinned = reqwest::Certificate::from_pem_bundle(config.ca_cert.as_bytes())
-            .map_err(|_| sdk::Error::user("ca_cert is not a list of PEM certificates"))?;
-        if pinned.is_empty() {
-            return Err(sdk::Error::user("ca_cert holds no PEM certificate"));
-        }
-        builder = builder.tls_certs_only(pinned);
-    } else if config.base_url.starts_with("http://") {
-        // A plain-text gateway must work on a machine without a certificate store.
-        builder = builder.tls_certs_only([]);
-    }
-    builder
-        .build()
-        .map_err(|_| sdk::Error::user("the TLS settings of config are refused: check ca_cert, or install the system's certificates"))
 }

@@ -4,6 +4,8 @@
 use thiserror::Error;
 use vault_plugin_sdk as sdk;
 
+pub(crate) const NO_CONNECTION: &str = "no connection";
+
 /// A call of the gateway that did not do what it should. Carries the gateway's
 /// address and no secret.
 #[derive(Debug, Error)]
@@ -39,6 +41,18 @@ pub(crate) enum GatewayError {
         "the gateway at {base_url} gave an answer that is none of a LiteLLM key API ({reason}): does config name the right address?"
     )]
     Unexpected { base_url: String, reason: String },
+}
+
+impl GatewayError {
+    /// Whether the gateway certainly did nothing: it was never reached, or did
+    /// not accept the admin key.
+    pub(crate) fn changed_nothing(&self) -> bool {
+        match self {
+            Self::Unreachable { reason, .. } => *reason == NO_CONNECTION,
+            Self::AdminKeyRefused { .. } => true,
+            Self::Refused { .. } | Self::Failed { .. } | Self::Unexpected { .. } => false,
+        }
+    }
 }
 
 impl From<GatewayError> for sdk::Error {

@@ -12,6 +12,8 @@ use vault_plugin_sdk::{Error, LeaseOptions, Request, Response, Secret, SecretTyp
 
 use crate::backend::State;
 use crate::client::Deleted;
+use crate::client::wire::Told;
+use crate::error::GatewayError;
 
 pub(crate) const SECRET_TYPE: &str = "litellm_key";
 
@@ -20,9 +22,36 @@ pub(crate) const SECRET_TYPE: &str = "litellm_key";
 /// nor may the key live on for long when Vault is gone.
 pub(crate) const EXPIRY_SLACK: Duration = Duration::from_secs(60);
 
-/// LiteLLM: a life is written as whole seconds with their unit.
-pub(crate) fn key_duration(ttl: Duration) -> String {
-    format!("{}s", (ttl + EXPIRY_SLACK).as_secs())
+/// The lease's TTL under the life that the gateway granted its key when `ttl`
+/// and the slack were asked for. Lengths are compared, never clocks. A shorter
+/// life shortens the lease; `Err` says why a key must not be held at all.
+pub(crate) fn granted_ttl(life: Told<Duration>, ttl: Duration) -> Result<Duration, String> {
+    let Some(life) = life else {
+        return Ok(ttl);
+    };
+    let Some(life) = life else {
+        return Err("the gateway gave the key no expiry".into());
+    };
+    let asked = ttl + EXPIRY_SLACK;
+    // Gateways round to their own clock's resolution.
+    let tolerance = Duration::from_secs(2);
+    if life > asked + tolerance {
+        return Err(format!(
+            "the gateway gave the key a life of {}s where {}s were asked",
+            life.as_secs(),
+            asked.as_secs()
+        ));
+    }
+    if life + tolerance >= asked {
+        return Ok(ttl);
+    }
+    match life.saturating_sub(EXPIRY_SLACK).as_secs() {
+        0 => Err(format!(
+            "the gateway lets a key live {}s only, and a key must outlive its lease by 60s: raise the gateway's upper bound for durations",
+            life.as_secs()
+        )),
+        rest => Ok(Duration::from_secs(rest)),
+    }
 }
 
 /// A lease's internal data: enough to find the key again, nothing secret.
@@ -73,19 +102,29 @@ async fn renew(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
         ..TtlInputs::default()
     })?;
     let client = state.client(&req).await?;
-    if record.base_url != client.base_url() {
-        return Err(elsewhere(&record, client.base_url(), "renewed"));
-    }
     // The key first: were Vault told first, a crash in between would leave a
     // lease that outlives its key.
-    client.extend(&record.key_hash, &key_duration(ttl)).await?;
+    let life = match client.extend(&record.key_hash, ttl + EXPIRY_SLACK).await {
+        Err(GatewayError::Refused { status: 404, .. }) if record.base_url != client.base_url() => {
+            return Err(elsewhere(&record, client.base_url(), "renewed"));
+        }
+        extended => extended?,
+    };
+    let granted = granted_ttl(life, ttl).map_err(|why| Error::coded(502, why))?;
+    if granted < ttl && !secret.lease.increment.is_zero() {
+        // Vault grants what the caller asked for, whatever is answered here.
+        return Err(Error::user(format!(
+            "the gateway lets the key live no longer than that: renew with an increment of at most {}s",
+            granted.as_secs()
+        )));
+    }
     Ok(Some(Response {
         // No data: Vault then drops its own copy of the key from the lease.
         data: None,
         secret: Some(Secret {
             internal_data: secret.internal_data.clone(),
             lease: LeaseOptions {
-                ttl,
+                ttl: granted,
                 ..secret.lease.clone()
             },
             ..Secret::default()

@@ -11,6 +11,7 @@ use vault_plugin_sdk::wal::{self, WalId};
 use vault_plugin_sdk::{Error, Request, WalOutcome};
 
 use crate::backend::State;
+use crate::client::wire::GenerateRequest;
 use crate::client::{Client, Deleted};
 
 const KIND: &str = "key";
@@ -20,7 +21,7 @@ const KIND: &str = "key";
 const MARGIN: Duration = Duration::from_secs(10);
 const MIN_AGE: Duration = Duration::from_secs(60);
 
-/// After a day an entry is given up: Vault would call for its rollback forever
+/// After a day, or the key's own life where that is longer, an entry is given up: Vault would call for its rollback forever
 /// at a gateway that is gone for good.
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 
@@ -28,19 +29,55 @@ const GIVEN_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 struct WalEntry {
     key_alias: String,
     base_url: String,
+    /// How long the key lives by itself, once it exists.
+    #[serde(default)]
+    life_seconds: u32,
 }
 
-/// Remembers that a key of this alias is about to be issued at the gateway.
-pub(crate) async fn put(req: &Request, key_alias: &str, client: &Client) -> Result<WalId, Error> {
-    let entry = WalEntry {
-        key_alias: key_alias.to_owned(),
-        base_url: client.base_url().to_owned(),
-    };
-    wal::put(req.storage.as_ref(), KIND, &entry).await
+/// A key that is being issued. While this lives, no rollback touches the key.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    state: Arc<State>,
+    key_alias: String,
+    id: WalId,
 }
 
-pub(crate) async fn delete(req: &Request, id: &WalId) -> Result<(), Error> {
-    wal::delete(req.storage.as_ref(), id).await
+impl Pending {
+    /// Remembers that the key is about to be issued at the client's gateway.
+    pub(crate) async fn begin(
+        state: &Arc<State>,
+        req: &Request,
+        wanted: &GenerateRequest,
+        client: &Client,
+    ) -> Result<Self, Error> {
+        let entry = WalEntry {
+            key_alias: wanted.key_alias.clone(),
+            base_url: client.base_url().to_owned(),
+            life_seconds: u32::try_from(wanted.duration.as_secs()).unwrap_or(u32::MAX),
+        };
+        // Before the entry exists, so that a rollback never sees it unguarded.
+        state.issuing().insert(wanted.key_alias.clone());
+        let put = wal::put(req.storage.as_ref(), KIND, &entry).await;
+        if put.is_err() {
+            state.issuing().remove(&wanted.key_alias);
+        }
+        Ok(Self {
+            state: Arc::clone(state),
+            key_alias: wanted.key_alias.clone(),
+            id: put?,
+        })
+    }
+
+    /// Forgets the entry: the key is handed out, or certainly never was.
+    pub(crate) async fn done(&self, req: &Request) -> Result<(), Error> {
+        wal::delete(req.storage.as_ref(), &self.id).await
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.state.issuing().remove(&self.key_alias);
+    }
 }
 
 /// Ends the key that an entry tells of, if it ever came to be. Called by the
@@ -59,17 +96,20 @@ pub(crate) async fn rollback(
     }
     let entry: WalEntry = serde_json::from_value(data)
         .map_err(|_| Error::internal("a write-ahead entry that does not decode"))?;
+    if state.issuing().contains(&entry.key_alias) {
+        return Ok(WalOutcome::Keep);
+    }
     let age = Utc::now() - created_at;
-    if age > GIVEN_UP_AFTER {
+    if age > GIVEN_UP_AFTER.max(TimeDelta::seconds(entry.life_seconds.into())) {
         tracing::error!(
             key.alias = entry.key_alias,
             gateway = entry.base_url,
-            "giving up on a key whose issuing was cut short a day ago; its own expiry has ended it if its role's ttl is under a day"
+            "giving up on a key whose issuing was cut short: its own expiry has ended it"
         );
         return Ok(WalOutcome::Done);
     }
     let client = state.client(&req).await?;
-    if age < TimeDelta::from_std(min_age(client.request_timeout())).unwrap_or(GIVEN_UP_AFTER) {
+    if age < min_age(client.request_timeout()) && !is_last_call(&req).await? {
         return Ok(WalOutcome::Keep);
     }
     if client.delete_alias(&entry.key_alias).await? == Deleted::Absent
@@ -84,15 +124,22 @@ pub(crate) async fn rollback(
     Ok(WalOutcome::Done)
 }
 
-fn min_age(request_timeout: Duration) -> Duration {
+/// Whether there is no later: the mount goes, or an operator asks for it now.
+async fn is_last_call(req: &Request) -> Result<bool, Error> {
+    let immediate = req.data.get("immediate").and_then(Value::as_bool);
+    Ok(immediate.unwrap_or(false) || req.system.tainted().await?)
+}
+
+fn min_age(request_timeout: Duration) -> TimeDelta {
     #[cfg(feature = "failpoints")]
     if let Some(seconds) = std::env::var("LITELLM_WAL_MIN_AGE_SECONDS")
         .ok()
         .and_then(|seconds| seconds.parse().ok())
     {
-        return Duration::from_secs(seconds);
+        return TimeDelta::seconds(seconds);
     }
-    MIN_AGE.max(2 * request_timeout + MARGIN)
+    let age = MIN_AGE.max(2 * request_timeout + MARGIN);
+    TimeDelta::from_std(age).unwrap_or(GIVEN_UP_AFTER)
 }
 
 #[cfg(all(test, not(feature = "failpoints")))]
@@ -101,7 +148,7 @@ mod tests {
 
     #[test]
     fn min_age_is_twice_the_timeout_and_a_margin_and_at_least_a_minute() {
-        assert_eq!(min_age(Duration::from_secs(10)), Duration::from_secs(60));
-        assert_eq!(min_age(Duration::from_secs(60)), Duration::from_secs(130));
+        assert_eq!(min_age(Duration::from_secs(10)), TimeDelta::seconds(60));
+        assert_eq!(min_age(Duration::from_secs(60)), TimeDelta::seconds(130));
     }
 }

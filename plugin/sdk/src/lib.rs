@@ -34,6 +34,7 @@ pub use framework::{
 };
 pub use logical::{
     auth::{Alias, Auth},
+    caller::Caller,
     error::{Error, READ_ONLY_TEXT},
     operation::Operation,
     request::{Connection, Request, RequestWrapInfo},

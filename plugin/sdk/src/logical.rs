@@ -4,6 +4,7 @@
 //! tests never see the wire. `grpc` converts; `framework` dispatches.
 
 pub(crate) mod auth;
+pub(crate) mod caller;
 pub(crate) mod error;
 pub(crate) mod operation;
 pub(crate) mod request;

@@ -10,9 +10,11 @@ use super::MasterKey;
 
 const MAX_CHARS: usize = 300;
 
+/// A key, or the hash of one: LiteLLM prints the hash of a key that it refuses.
 #[expect(clippy::expect_used, reason = "a constant pattern, compiled by a test")]
-static KEY_SHAPED: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"sk-[A-Za-z0-9_\-.]+").expect("constant pattern"));
+static KEY_SHAPED: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"sk-[A-Za-z0-9_\-.]+|[0-9A-Fa-f]{32,}").expect("constant pattern")
+});
 
 pub(super) fn message(body: &[u8], master_key: &MasterKey) -> String {
     let text = match serde_json::from_slice::<Value>(body) {
@@ -47,7 +49,7 @@ fn redacted(text: &str, master_key: &MasterKey) -> String {
         text.replace(master_key.expose(), "…")
     };
     KEY_SHAPED
-        .replace_all(&without_admin_key, "sk-…")
+        .replace_all(&without_admin_key, "…")
         .chars()
         .map(|char| if char.is_control() { ' ' } else { char })
         .take(MAX_CHARS)
@@ -75,7 +77,12 @@ mod tests {
         check(r#"{"detail":"not allowed"}"#, "not allowed");
         check(
             r#"{"error":{"message":"bad sk-abc_12-3, canary-admin\n"}}"#,
-            "bad sk-…, … ",
+            "bad …, … ",
+        );
+        let hash = "900ecc40".repeat(8);
+        check(
+            &format!(r#"{{"error":"Key Hash (Token) ={hash}."}}"#),
+            "Key Hash (Token) =….",
         );
         check("<html>", "the body is not JSON");
         check("[]", "the body names no error");

@@ -1,13 +1,17 @@
 //! The bodies of the gateway's key API. LiteLLM: field names and meanings.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 #[derive(Debug, Serialize)]
 pub(crate) struct GenerateRequest {
     pub(crate) key_alias: String,
-    pub(crate) duration: String,
+    /// The key's own life.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) duration: Duration,
     /// Empty means every model.
     pub(crate) models: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -17,16 +21,31 @@ pub(crate) struct GenerateRequest {
     pub(crate) key_type: &'static str,
 }
 
+/// LiteLLM: a duration is a whole number with its unit.
+fn seconds<S: Serializer>(duration: &Duration, output: S) -> Result<S::Ok, S::Error> {
+    output.collect_str(&format_args!("{}s", duration.as_secs()))
+}
+
 /// What of the answer we rely on. Not `Debug`: it holds the key.
 #[derive(Deserialize)]
 pub(crate) struct GenerateAnswer {
     pub(crate) key: String,
     token_id: Option<String>,
     token: Option<String>,
-    pub(crate) expires: Option<DateTime<Utc>>,
+    #[serde(default, deserialize_with = "told")]
+    pub(crate) expires: Told<DateTime<Utc>>,
     pub(crate) created_at: Option<DateTime<Utc>>,
     pub(crate) models: Option<Vec<String>>,
-    pub(crate) max_budget: Option<f64>,
+    #[serde(default, deserialize_with = "told")]
+    pub(crate) max_budget: Told<f64>,
+}
+
+/// What an answer tells of a bound: `None` where it does not name it,
+/// `Some(None)` where it says that there is none.
+pub(crate) type Told<T> = Option<Option<T>>;
+
+fn told<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Told<T>, D::Error> {
+    Option::deserialize(input).map(Some)
 }
 
 impl GenerateAnswer {
@@ -37,13 +56,29 @@ impl GenerateAnswer {
 }
 
 #[derive(Debug, Deserialize)]
+pub(crate) struct UpdateAnswer {
+    #[serde(default, deserialize_with = "told")]
+    pub(crate) expires: Told<DateTime<Utc>>,
+    pub(crate) updated_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(crate) struct DeleteAnswer {
-    #[serde(rename = "deleted_keys")]
-    _deleted_keys: Vec<Value>,
+    /// As they were sent, keys and hashes or aliases.
+    pub(crate) deleted_keys: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct KeyList {
     #[serde(rename = "keys")]
     _keys: Vec<Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct UpdateRequest<'a> {
+    /// The key's hash.
+    pub(crate) key: &'a str,
+    /// From now on.
+    #[serde(serialize_with = "seconds")]
+    pub(crate) duration: Duration,
 }

@@ -107,6 +107,7 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
             "tls_server_name is not yet supported: use the name in the gateway's certificate as the host of base_url",
         ));
     }
+    let _writing = state.writing.lock().await;
     let entry = merged(load(&req).await?, &req.fields)?;
     if entry.verify_connection {
         Client::new(&entry)?.verify().await.map_err(Error::from)?;
@@ -127,6 +128,7 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
 }
 
 async fn delete(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
+    let _writing = state.writing.lock().await;
     state
         .change_config(async { Ok(req.storage.delete(STORAGE_KEY).await?) })
         .await?;

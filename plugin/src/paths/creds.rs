@@ -17,7 +17,7 @@ use crate::client::{Client, IssuedKey};
 use crate::failpoint;
 use crate::paths::roles::{self, RoleEntry};
 use crate::secret_key::{self, LeaseRecord};
-use crate::wal;
+use crate::wal::Pending;
 
 const SYNOPSIS: &str = "A new key for a role.";
 const DESCRIPTION: &str = "Each read issues a key of its own at the gateway. The key ends with its \
@@ -52,23 +52,30 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
     let wanted = request(&req, &role, &name, ttl);
 
     failpoint::hit("creds.before_wal").await;
-    let entry = wal::put(&req, &wanted.key_alias, &client).await?;
+    let pending = Pending::begin(&state, &req, &wanted, &client).await?;
     failpoint::hit("creds.after_wal").await;
 
-    // From here to the removal of the entry every failure leaves it in place:
-    // whether the key exists or not, the rollback deletes its alias.
-    let issued = client.generate(&wanted).await?;
-    let (ttl, mut clamped) = granted_ttl(&issued, ttl)?;
-    clamped.extend(clamped_limits(&issued, &wanted));
-
-    failpoint::hit("creds.before_wal_delete").await;
-    if let Err(error) = wal::delete(&req, &entry).await {
-        // The entry may still be there, and would end the key later.
-        if let Err(error) = client.delete_hash(&issued.hash).await {
-            tracing::warn!(key.alias = wanted.key_alias, %error, "deleting a key that could not be handed out");
+    // From here on a failure leaves the entry in place: whether the key exists
+    // or not, the rollback deletes its alias.
+    let issued = match client.generate(&wanted).await {
+        Ok(issued) => issued,
+        Err(error) => {
+            if error.changed_nothing() {
+                pending.done(&req).await?;
+            }
+            return Err(error.into());
         }
-        return Err(error);
-    }
+    };
+    let handed_out = hand_out(&req, &pending, &issued, &wanted, ttl).await;
+    let (ttl, warnings) = match handed_out {
+        Ok(granted) => granted,
+        Err(error) => {
+            if let Err(error) = client.delete_hash(&issued.hash).await {
+                tracing::warn!(key.alias = wanted.key_alias, %error, "a key that is not handed out could not be deleted yet");
+            }
+            return Err(error);
+        }
+    };
     failpoint::hit("creds.before_reply").await;
 
     let lease = LeaseOptions {
@@ -88,7 +95,7 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
         record.into_internal_data(),
         lease,
     );
-    response.warnings = clamped;
+    response.warnings = warnings;
     Ok(Some(response))
 }
 
@@ -118,7 +125,7 @@ fn request(req: &Request, role: &RoleEntry, name: &str, ttl: Duration) -> Genera
     }
     GenerateRequest {
         key_alias: alias::new(&role.key_alias_prefix, name),
-        duration: secret_key::key_duration(ttl),
+        duration: ttl + secret_key::EXPIRY_SLACK,
         models: role.models.clone(),
         max_budget: role.budget(),
         metadata,
@@ -126,65 +133,69 @@ fn request(req: &Request, role: &RoleEntry, name: &str, ttl: Duration) -> Genera
     }
 }
 
-/// The lease's TTL under the expiry that the gateway granted, which an operator
-/// may have bounded. Lengths are compared, never clocks.
-fn granted_ttl(issued: &IssuedKey, ttl: Duration) -> Result<(Duration, Vec<String>), Error> {
-    let granted = issued.life.ok_or_else(|| {
-        Error::coded(502, "the gateway issued a key that never expires: such a key is not handed out; it is going to be deleted")
-    })?;
-    let asked = ttl + secret_key::EXPIRY_SLACK;
-    // Gateways round to their own clock's resolution.
-    let tolerance = Duration::from_secs(2);
-    if granted > asked + tolerance {
-        return Err(Error::coded(
+/// Checks what was granted and forgets the write-ahead entry: the last moment
+/// at which the key can still be taken back.
+async fn hand_out(
+    req: &Request,
+    pending: &Pending,
+    issued: &IssuedKey,
+    wanted: &GenerateRequest,
+    ttl: Duration,
+) -> Result<(Duration, Vec<String>), Error> {
+    let not_held = |why| {
+        Error::coded(
             502,
-            format!(
-                "the gateway issued a key for {}s where {}s were asked: it is not handed out and is going to be deleted",
-                granted.as_secs(),
-                asked.as_secs()
-            ),
-        ));
-    }
-    if granted + tolerance >= asked {
-        return Ok((ttl, Vec::new()));
-    }
-    let rest = granted.saturating_sub(secret_key::EXPIRY_SLACK).as_secs();
-    if rest == 0 {
-        return Err(Error::coded(
-            502,
-            format!(
-                "the gateway lets a key live {}s only, which is less than the 60s that a key must outlive its lease by: raise its upper bound for key durations",
-                granted.as_secs()
-            ),
-        ));
-    }
-    Ok((
-        Duration::from_secs(rest),
-        vec![format!(
-            "the gateway shortened the key's life: the lease is {rest}s instead of {}s",
+            format!("{why}; the key is not handed out and is being deleted"),
+        )
+    };
+    let granted = secret_key::granted_ttl(issued.life, ttl).map_err(not_held)?;
+    let mut warnings = narrowed(issued, wanted).map_err(not_held)?;
+    if granted < ttl {
+        warnings.push(format!(
+            "the gateway shortened the key's life: the lease is {}s instead of {}s",
+            granted.as_secs(),
             ttl.as_secs()
-        )],
-    ))
+        ));
+    }
+    if req.caller.is_gone() {
+        return Err(Error::internal("the caller did not wait for the key"));
+    }
+    failpoint::hit("creds.before_wal_delete").await;
+    pending.done(req).await?;
+    Ok((granted, warnings))
 }
 
-/// What the gateway granted less of than was asked.
-fn clamped_limits(issued: &IssuedKey, wanted: &GenerateRequest) -> Vec<String> {
+/// Warns of what the gateway granted less of than was asked; `Err` where it
+/// granted more.
+fn narrowed(issued: &IssuedKey, wanted: &GenerateRequest) -> Result<Vec<String>, String> {
     let mut warnings = Vec::new();
-    if let Some(models) = &issued.models
-        && *models != wanted.models
-    {
-        warnings.push(
-            "the gateway granted other models than the role names: see models in the answer".into(),
-        );
+    if let Some(models) = &issued.models {
+        let is_bounded = !wanted.models.is_empty();
+        let is_wider =
+            models.is_empty() || models.iter().any(|model| !wanted.models.contains(model));
+        if is_bounded && is_wider {
+            return Err("the gateway granted models that the role does not name".into());
+        }
+        if models.len() != wanted.models.len() {
+            warnings.push(
+                "the gateway granted fewer models than the role names: see models in the answer"
+                    .into(),
+            );
+        }
     }
-    if let Some(granted) = issued.max_budget
-        && issued.max_budget != wanted.max_budget
-    {
-        warnings.push(format!(
-            "the gateway granted a budget of {granted} USD instead of the role's"
-        ));
+    match (issued.max_budget, wanted.max_budget) {
+        (Some(None), Some(_)) => Err("the gateway did not cap the key's spend".into()),
+        (Some(Some(granted)), Some(asked)) if granted > asked => {
+            Err("the gateway granted a larger budget than the role's".into())
+        }
+        (Some(Some(granted)), asked) if asked != Some(granted) => {
+            warnings.push(format!(
+                "the gateway granted a budget of {granted} USD instead of the role's"
+            ));
+            Ok(warnings)
+        }
+        _ => Ok(warnings),
     }
-    warnings
 }
 
 fn answer(
@@ -204,7 +215,7 @@ fn answer(
     );
     data.insert(
         "max_budget".into(),
-        json!(issued.max_budget.or(wanted.max_budget)),
+        json!(issued.max_budget.flatten().or(wanted.max_budget)),
     );
     data.insert(
         "expires_at".into(),

@@ -145,7 +145,7 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     Ok(Some(Response::data(answer)))
 }
 
-async fn write(_state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
+async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let name = req.fields.string("name");
     if let Some(field) = NOT_YET_SUPPORTED
         .iter()
@@ -155,6 +155,7 @@ async fn write(_state: Arc<State>, req: Request) -> Result<Option<Response>, Err
             "{field} is not yet supported by this version of the engine: leave it out"
         )));
     }
+    let _writing = state.writing.lock().await;
     let stored = load(&req, &name).await?.unwrap_or_default();
     let role = merged(stored, &req.fields)?;
     put_json(req.storage.as_ref(), &storage_key(&name), &role).await?;

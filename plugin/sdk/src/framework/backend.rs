@@ -64,6 +64,8 @@ pub struct Backend<S> {
     pub(crate) invalidate: Option<KeyHook<S>>,
     pub(crate) clean: Option<EndHook<S>>,
     pub(crate) wal: Option<WalRollback<S>>,
+    /// Held by the tick that is under way.
+    pub(crate) walking: tokio::sync::Mutex<()>,
     defects: Vec<String>,
 }
 
@@ -88,6 +90,7 @@ impl<S: Send + Sync + 'static> Backend<S> {
             invalidate: None,
             clean: None,
             wal: None,
+            walking: tokio::sync::Mutex::new(()),
             defects: Vec::new(),
         }
     }

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::warn;
+
 use super::{
     backend::Backend,
     data::FieldData,
@@ -43,11 +45,28 @@ impl<S: Send + Sync + 'static> Backend<S> {
         }
         let warnings = input_warnings(route, &request, &captures);
         request.fields = fields(route, &request, captures)?;
+        let undo = request.clone();
         let mut response = handler(self.state.clone(), request).await?;
         if let Some(response) = &mut response {
             response.warnings.extend(warnings);
         }
+        if undo.caller.is_gone() {
+            self.revoke_unclaimed(undo, response.as_ref()).await;
+        }
         Ok(response)
+    }
+
+    /// Ends a lease that the server will never register, because the call that
+    /// asked for it is over: nobody else would.
+    async fn revoke_unclaimed(&self, mut request: Request, response: Option<&Response>) {
+        let Some(secret) = response.and_then(|response| response.secret.clone()) else {
+            return;
+        };
+        request.operation = Operation::Revoke;
+        request.secret = Some(secret);
+        if let Err(error) = self.handle_lease(request).await {
+            warn!(%error, "a lease that nobody waited for could not be revoked");
+        }
     }
 
     /// Whether a write's target exists; `None` where the path does not tell.

@@ -144,11 +144,14 @@ impl Service for BackendService {
             convert::request(message, instance.storage.clone(), instance.system.clone())
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let running = instance.clone();
+        let waiting = converted.caller.waiting();
         let handled = instance
             .tasks
-            .run(async move { running.engine.handle(converted).await });
+            .run(async move { running.engine.handle(converted).await })
+            .await;
+        waiting.answered();
         Ok(Response::new(fault::reply(
-            handled.await.map_err(panicked).flatten(),
+            handled.map_err(panicked).flatten(),
         )))
     }
 

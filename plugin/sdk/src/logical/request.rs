@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use crate::{Auth, FieldData, Map, Operation, Secret, Sensitive, Storage, SystemView, Value};
+use crate::{
+    Auth, Caller, FieldData, Map, Operation, Secret, Sensitive, Storage, SystemView, Value,
+};
 
 /// A request, with the storage and the system view of the mount it is for.
 #[derive(Clone)]
@@ -54,6 +56,8 @@ pub struct Request {
     pub requires_snapshot_id: String,
     /// Vault: the path that a recovery copies from.
     pub recover_source_path: String,
+    /// Whether anyone still waits for the answer.
+    pub caller: Caller,
     /// Coerced fields; filled by the framework before a handler runs.
     pub fields: FieldData,
     /// This mount's storage.
@@ -93,6 +97,7 @@ impl Request {
             unauthenticated: false,
             requires_snapshot_id: String::new(),
             recover_source_path: String::new(),
+            caller: Caller::default(),
             fields: FieldData::default(),
             storage,
             system,

@@ -57,8 +57,23 @@ async fn a_hostile_gateway_gets_no_lease_and_the_entry_stays() {
         (200, json!({"key": "token"}).to_string(), "sk-"),
         (
             200,
-            json!({"key": "sk-canarykey"}).to_string(),
-            "never expires",
+            json!({"key": "sk-canarykey", "expires": null}).to_string(),
+            "no expiry",
+        ),
+        (
+            200,
+            json!({"key": "sk-canarykey", "max_budget": null}).to_string(),
+            "did not cap",
+        ),
+        (
+            200,
+            json!({"key": "sk-canarykey", "max_budget": 2}).to_string(),
+            "larger budget",
+        ),
+        (
+            200,
+            json!({"key": "sk-canarykey", "models": []}).to_string(),
+            "does not name",
         ),
         (200, generated(9_999_999).to_string(), "not handed out"),
         (200, generated(30).to_string(), "upper bound"),
@@ -69,11 +84,6 @@ async fn a_hostile_gateway_gets_no_lease_and_the_entry_stays() {
             json!({"error": {"message": "Key with alias 'a' already exists. sk-canarykey"}})
                 .to_string(),
             "already exists",
-        ),
-        (
-            401,
-            json!({"error": {"message": "bad key"}}).to_string(),
-            "write a good master_key",
         ),
     ] {
         let gateway = Gateway::start().await;
@@ -87,6 +97,32 @@ async fn a_hostile_gateway_gets_no_lease_and_the_entry_stays() {
         );
         assert_eq!(mount.wal_entries().await, 1, "{text}");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_certainly_issued_nothing_leaves_no_entry() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    gateway
+        .script
+        .then(401, &json!({"error": {"message": "bad key"}}));
+    let text = mount.read("creds/app").await.unwrap_err().to_string();
+    assert!(text.contains("write a good master_key"), "{text}");
+    assert_eq!(mount.wal_entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_handed_out_is_deleted_at_once() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    gateway
+        .script
+        .then(200, &generated(9_999_999))
+        .then(200, &json!({"deleted_keys": ["x"]}));
+    assert!(mount.read("creds/app").await.is_err());
+    let (path, body) = gateway.script.asked().pop().unwrap();
+    assert_eq!(path, "/key/delete");
+    assert_eq!(body["keys"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

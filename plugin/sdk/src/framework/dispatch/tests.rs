@@ -232,3 +232,26 @@ async fn a_defect_in_a_declaration_fails_every_call_with_its_text() {
     let error = backend.handle(read("x").build()).await.unwrap_err();
     assert!(error.to_string().contains("does not compile"));
 }
+
+#[tokio::test]
+async fn a_lease_that_nobody_waited_for_is_revoked_at_once() {
+    let revoked = Arc::new(AtomicUsize::new(0));
+    let backend = Backend::new(BackendKind::Secrets, revoked.clone())
+        .path(Path::new("creds").operation(Operation::Read, |_, _| async {
+            let lease = LeaseOptions::default();
+            Ok(Some(Response::leased("k", Map::new(), Map::new(), lease)))
+        }))
+        .secret(
+            SecretType::new("k").revoke(|state: Arc<Arc<AtomicUsize>>, _| async move {
+                state.fetch_add(1, Ordering::SeqCst);
+                Ok(None)
+            }),
+        );
+    let request = RequestBuilder::new(Operation::Read, "creds").build();
+    backend.handle(request.clone()).await.unwrap();
+    assert_eq!(revoked.load(Ordering::SeqCst), 0);
+
+    drop(request.caller.waiting());
+    backend.handle(request).await.unwrap();
+    assert_eq!(revoked.load(Ordering::SeqCst), 1);
+}

@@ -44,6 +44,7 @@ pub(crate) fn request(
         unauthenticated: message.unauthenticated,
         requires_snapshot_id: message.requires_snapshot_id,
         recover_source_path: message.recover_source_path,
+        caller: crate::Caller::default(),
         fields: FieldData::default(),
         storage,
         system,

@@ -1,0 +1,174 @@
+//! One HTTP call to the gateway and what can go wrong with it. Bounded in time
+//! and size; never shows the admin key.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::{Method, StatusCode, header, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use vault_plugin_sdk as sdk;
+
+use super::{MasterKey, refusal};
+use crate::error::{GatewayError, NO_CONNECTION};
+use crate::failpoint;
+use crate::paths::config::ConfigEntry;
+
+/// The answers we need are a few kilobytes; more is not a key API.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Transport {
+    http: reqwest::Client,
+    base_url: String,
+    request_timeout: Duration,
+    master_key: MasterKey,
+}
+
+impl Transport {
+    pub(super) fn new(config: &ConfigEntry) -> Result<Self, sdk::Error> {
+        Ok(Self {
+            http: http_client(config)?,
+            base_url: config.base_url.clone(),
+            request_timeout: config.request_timeout(),
+            master_key: config.master_key.clone(),
+        })
+    }
+
+    pub(super) fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
+    /// The answer's body, and the gateway's time by its `Date` header.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<(T, Option<DateTime<Utc>>), GatewayError> {
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.base_url))
+            .bearer_auth(self.master_key.expose());
+        if method != Method::GET {
+            request = request.json(body);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if path == "/key/generate" {
+            failpoint::hit("creds.request_sent").await;
+        }
+        let status = response.status();
+        let date = date(&response);
+        let body = self.read(response).await?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
+        }
+        let answer = serde_json::from_slice(&body)
+            .map_err(|_| self.unexpected("the body is not the JSON that this call answers"))?;
+        Ok((answer, date))
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, GatewayError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(&error))?
+        {
+            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(self.unexpected("the body is over 1 MiB"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> GatewayError {
+        GatewayError::Unreachable {
+            base_url: self.base_url.clone(),
+            reason: if error.is_timeout() {
+                "no answer within request_timeout"
+            } else if error.is_connect() {
+                NO_CONNECTION
+            } else {
+                "the connection broke"
+            },
+        }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> GatewayError {
+        let base_url = self.base_url.clone();
+        let message = refusal::message(body, &self.master_key);
+        let code = status.as_u16();
+        match code {
+            401 | 403 => GatewayError::AdminKeyRefused {
+                base_url,
+                status: code,
+                message,
+            },
+            // These tell of the gateway's own state, not of the request.
+            408 | 429 => GatewayError::Failed {
+                base_url,
+                status: code,
+                message,
+            },
+            400..=499 => GatewayError::Refused {
+                base_url,
+                status: code,
+                message,
+            },
+            _ => GatewayError::Failed {
+                base_url,
+                status: code,
+                message,
+            },
+        }
+    }
+
+    pub(super) fn unexpected(&self, reason: &str) -> GatewayError {
+        GatewayError::Unexpected {
+            base_url: self.base_url.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+fn date(response: &reqwest::Response) -> Option<DateTime<Utc>> {
+    let text = response.headers().get(header::DATE)?.to_str().ok()?;
+    Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
+}
+
+/// The engine's one HTTP client: bounded in time, follows no redirect (which
+/// would carry the admin key elsewhere), uses no proxy of the environment's.
+fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
+    let mut builder = reqwest::Client::builder()
+        .timeout(config.request_timeout())
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!(
+            "vault-plugin-secrets-litellm/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .tls_danger_accept_invalid_certs(config.insecure_tls);
+    if !config.ca_cert.trim().is_empty() {
+        let pinned = reqwest::Certificate::from_pem_bundle(config.ca_cert.as_bytes())
+            .map_err(|_| sdk::Error::user("ca_cert is not a list of PEM certificates"))?;
+        if pinned.is_empty() {
+            return Err(sdk::Error::user("ca_cert holds no PEM certificate"));
+        }
+        builder = builder.tls_certs_only(pinned);
+    } else if config.base_url.starts_with("http://") {
+        // A plain-text gateway must work on a machine without a certificate store.
+        builder = builder.tls_certs_only([]);
+    }
+    builder
+        .build()
+        .map_err(|_| sdk::Error::user("the TLS settings of config are refused: check ca_cert, or install the system's certificates"))
+}
