@@ -37,14 +37,11 @@ pub fn engine() -> PathBuf {
     built(ENGINE)
 }
 
+/// This run's own copy: a build meanwhile does not change what is tested.
 fn built(name: &str) -> PathBuf {
-    let path = target().join("debug").join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run scripts/test.sh",
-        path.display()
-    );
-    path
+    let copy = run_folder().join("bin").join(name);
+    assert!(copy.exists(), "{name} is not built: run scripts/test.sh");
+    copy
 }
 
 /// A folder that holds the engine and nothing else, as servers demand.
@@ -62,10 +59,27 @@ pub fn plugin_folder() -> &'static Path {
 pub fn run_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = target().join("e2e").join(std::process::id().to_string());
-        fs::create_dir_all(&folder).expect("creating the folder of this run");
+        let runs = target().join("e2e");
+        remove_ended_runs(&runs);
+        let folder = runs.join(std::process::id().to_string());
+        fs::create_dir_all(folder.join("bin")).expect("creating the folder of this run");
+        for name in [GATEWAY, ENGINE] {
+            let _ = fs::copy(
+                target().join("debug").join(name),
+                folder.join("bin").join(name),
+            );
+        }
         folder
     })
+}
+
+/// What a failed run has left is kept until the next one begins.
+fn remove_ended_runs(runs: &Path) {
+    for run in fs::read_dir(runs).into_iter().flatten().flatten() {
+        if !Path::new("/proc").join(run.file_name()).exists() {
+            let _ = fs::remove_dir_all(run.path());
+        }
+    }
 }
 
 /// The path that `scripts/servers.sh NAME` prints, or the environment's `E2E_<NAME>`.

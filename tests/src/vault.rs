@@ -108,6 +108,14 @@ impl Server {
         self.call(Method::DELETE, path, &Value::Null).await
     }
 
+    /// What a path that speaks no JSON answers.
+    async fn text(&self, path: &str) -> String {
+        let url = format!("{}/v1/{path}", self.address);
+        let request = self.http.get(url).header("X-Vault-Token", &self.token);
+        let answer = request.send().await.expect("an answer of the server");
+        answer.text().await.expect("a text")
+    }
+
     /// The names under a path; none when there are none.
     pub async fn list(&self, path: &str) -> Vec<String> {
         let answer = self

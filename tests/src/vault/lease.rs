@@ -18,9 +18,12 @@ impl Server {
 
     /// Revokes without waiting: the server tries, and tries again.
     pub async fn revoke_later(&self, lease_id: &str) {
-        self.write("sys/leases/revoke", &json!({"lease_id": lease_id}))
-            .await
-            .expect_ok();
+        self.write(
+            "sys/leases/revoke",
+            &json!({"lease_id": lease_id, "sync": false}),
+        )
+        .await
+        .expect_ok();
     }
 
     pub async fn renew(&self, lease_id: &str, increment: Duration) -> Answer {

@@ -45,6 +45,16 @@ impl Server {
             .expect_ok();
     }
 
+    /// How many rollbacks of mounts the server has begun, as its metrics tell.
+    pub async fn rollbacks(&self) -> u64 {
+        let metrics = self.text("sys/metrics?format=prometheus").await;
+        metrics
+            .lines()
+            .filter(|line| line.starts_with("vault_rollback_attempt"))
+            .filter_map(|line| line.split_once("_count ")?.1.parse::<u64>().ok())
+            .sum()
+    }
+
     /// The running processes of the engine.
     pub fn engine_pids(&self) -> Vec<u32> {
         process::children_named(self.pid(), artefacts::ENGINE)

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::chaos::Fault;
 use e2e::proxy::prompt;
 use e2e::vault::Storage;
-use e2e::world::MOUNT;
+use e2e::world::{Lease, MOUNT};
 use e2e::{Kind, World};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -33,43 +33,7 @@ async fn g1_no_secret_in_any_output_file_or_process(kind: Kind) {
     let guessed = e2e::world::random_key("guess");
     world.canaries.add(&guessed);
 
-    // Whatever could tempt a program into printing what it was given.
-    let mut answers = Vec::new();
-    for (key, model) in [
-        (&lease.key, "demo"),
-        (&lease.key, "other"),
-        (&guessed, "demo"),
-        (&operators, "nothing"),
-    ] {
-        answers.push(world.gateway.chat(key, model).await.1.to_string());
-    }
-    let mut streamed = prompt("scripted");
-    streamed["stream"] = json!(true);
-    let answer = world
-        .gateway
-        .send(&lease.key, &streamed)
-        .await
-        .expect("an answer");
-    answers.push(answer.text().await.expect("a stream"));
-    for key in [&lease.key, &lease.hash, &guessed] {
-        let path = format!("/key/info?key={key}");
-        let (_, mut info) = world.gateway.admin(Method::GET, &path, &Value::Null).await;
-        // LiteLLM repeats the parameter as it was sent.
-        info["key"] = Value::Null;
-        answers.push(info.to_string());
-    }
-    answers.push(
-        world
-            .gateway
-            .admin(
-                Method::GET,
-                "/key/list?return_full_object=true",
-                &Value::Null,
-            )
-            .await
-            .1
-            .to_string(),
-    );
+    let mut answers = tempt_the_gateway(&world, &lease, &operators, &guessed).await;
     answers.push(tempt_the_engine(&world, &guessed).await);
     world
         .server
@@ -99,6 +63,52 @@ async fn g1_no_secret_in_any_output_file_or_process(kind: Kind) {
     world.expect_no_leaks();
     world.gateway.stop().await;
     world.expect_no_leaks();
+}
+
+/// Whatever could tempt the gateway into printing what it was given.
+async fn tempt_the_gateway(
+    world: &World,
+    lease: &Lease,
+    operators: &str,
+    guessed: &str,
+) -> Vec<String> {
+    let mut answers = Vec::new();
+    for (key, model) in [
+        (lease.key.as_str(), "demo"),
+        (&lease.key, "other"),
+        (guessed, "demo"),
+        (operators, "nothing"),
+    ] {
+        answers.push(world.gateway.chat(key, model).await.1.to_string());
+    }
+    let mut streamed = prompt("scripted");
+    streamed["stream"] = json!(true);
+    let answer = world
+        .gateway
+        .send(&lease.key, &streamed)
+        .await
+        .expect("an answer");
+    answers.push(answer.text().await.expect("a stream"));
+    for key in [lease.key.as_str(), &lease.hash, guessed] {
+        let path = format!("/key/info?key={key}");
+        let (_, mut info) = world.gateway.admin(Method::GET, &path, &Value::Null).await;
+        // LiteLLM repeats the parameter as it was sent.
+        info["key"] = Value::Null;
+        answers.push(info.to_string());
+    }
+    answers.push(
+        world
+            .gateway
+            .admin(
+                Method::GET,
+                "/key/list?return_full_object=true",
+                &Value::Null,
+            )
+            .await
+            .1
+            .to_string(),
+    );
+    answers
 }
 
 /// The engine's answers when its gateway misbehaves or its caller errs.
@@ -232,26 +242,35 @@ async fn g2_only_config_holds_a_secret(kind: Kind) {
         );
     }
 
-    // The server's own copy of the answer is there until the first renewal; what
-    // the engine adds to it holds no secret.
-    let leases = world.server.raw_dump("sys/expire/").await;
-    assert!(!leases.is_empty());
-    for (path, value) in &leases {
-        if let Ok(entry) = serde_json::from_str::<Value>(value) {
-            let internal = entry["secret"]["internal_data"].to_string();
-            assert!(found_in(&world, path, &internal).is_empty(), "{internal}");
-        }
+    expect_leases_hold_no_secret(&world, &lease).await;
+    world.expect_no_leaks();
+}
+
+/// The server's own copy of the answer is there until the first renewal; what
+/// the engine adds to it holds no secret.
+async fn expect_leases_hold_no_secret(world: &World, lease: &Lease) {
+    let mut internals = Vec::new();
+    for (path, value) in world.server.raw_dump("sys/expire/").await {
+        let entry: Value = serde_json::from_str(&value).unwrap_or_default();
+        let internal = entry["secret"]["internal_data"].to_string();
+        assert!(found_in(world, &path, &internal).is_empty(), "{internal}");
+        internals.push(internal);
     }
+    let ours = internals
+        .iter()
+        .filter(|internal| internal.contains(&lease.hash))
+        .count();
+    assert_eq!(ours, 1, "the lease's internal data: {internals:?}");
+
     world
         .server
         .renew(&lease.id, Duration::from_secs(7200))
         .await
         .expect_ok();
     for (path, value) in world.server.raw_dump("sys/expire/").await {
-        let found = found_in(&world, &path, &value);
+        let found = found_in(world, &path, &value);
         assert!(found.is_empty(), "after a renewal: {found:?}");
     }
-    world.expect_no_leaks();
 }
 
 fn found_in(world: &World, path: &str, value: &str) -> Vec<String> {

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Usage: scripts/check.sh
+#
+# All that needs no server: format, lints, docs, licences and duplicate crates,
+# unused crates, the size budget, nothing left undone. Goes on after a failure
+# and names each at its end.
+set -uo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=scripts/lib/say.sh
+. "$repo/scripts/lib/say.sh"
+cd "$repo" || exit 1
+
+MAX_LINES=500
+LONG_LINES=400
+tools=$CACHE/tools
+failures=()
+
+check() {
+  local what=$1
+  shift
+  timed "$what" "$@" || failures+=("$what")
+}
+
+# Cargo tools are built once and kept outside the repository.
+tool() {
+  [ -x "$tools/bin/$1" ] && return
+  need flock util-linux
+  mkdir -p "$tools"
+  timed "installing $1, once" flock "$tools/.lock" \
+    env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$tools" "$1"
+}
+
+docs() {
+  RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
+}
+
+dependencies() {
+  tool cargo-deny && "$tools/bin/cargo-deny" --log-level error check bans licenses sources
+}
+
+# The advisory database is on a host that is not always within reach.
+advisories() {
+  tool cargo-deny || return
+  if timeout 60 "$tools/bin/cargo-deny" --log-level error fetch db >/dev/null 2>&1; then
+    "$tools/bin/cargo-deny" --log-level error check --disable-fetch advisories
+  else
+    say "the advisory database can't be reached: advisories are not checked"
+  fi
+}
+
+unused() {
+  tool cargo-machete && "$tools/bin/cargo-machete" --with-metadata . >/dev/null
+}
+
+size_budget() {
+  git ls-files -z --cached --others --exclude-standard -- '*.rs' '*.sh' '*.py' | xargs -0 wc -l \
+    | awk -v max="$MAX_LINES" -v long="$LONG_LINES" '
+      $2 == "total" { next }
+      $1 > max { print "over " max " lines: " $2 " (" $1 ")"; bad = 1; next }
+      $1 > long { print "over " long " lines, does several things: " $2 " (" $1 ")" }
+      END { exit bad }' >&2
+}
+
+nothing_undone() {
+  ! git grep -nE 'TODO|FIXME|XXX|todo!\(|unimplemented!\(|#\[ignore|#!?\[allow\(' \
+    -- '*.rs' '*.sh' '*.py' '*.proto' ':!scripts/check.sh' >&2
+}
+
+# Each promise of the README is named by its id, and a test begins with that id.
+promises() {
+  local id missing=0
+  for id in $(grep -oE '\b[A-I][0-9]+\b' README.md | sort -u); do
+    git grep -qE "fn ${id,,}_" -- '*.rs' && continue
+    say "the README promises $id, and no test is named ${id,,}_…"
+    missing=1
+  done
+  return $missing
+}
+
+check "format" cargo fmt --all --check
+check "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
+check "lints with failpoints" cargo clippy --quiet --locked -p llm-proxy -p vault-plugin-secrets-litellm \
+  --features llm-proxy/failpoints,vault-plugin-secrets-litellm/failpoints -- -D warnings
+check "docs" docs
+check "licences, bans, sources" dependencies
+check "advisories" advisories
+check "unused crates" unused
+check "size budget" size_budget
+check "nothing undone" nothing_undone
+check "a test for each promise" promises
+
+if [ "${#failures[@]}" -gt 0 ]; then
+  for what in "${failures[@]}"; do say "failed: $what"; done
+  exit 1
+fi
+say "all checks passed"
