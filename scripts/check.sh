@@ -49,7 +49,7 @@ advisories() {
 }
 
 unused() {
-  tool cargo-machete && "$tools/bin/cargo-machete" --with-metadata . >/dev/null
+  tool cargo-machete && "$tools/bin/cargo-machete" . >&2
 }
 
 size_budget() {
