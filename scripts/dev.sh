@@ -205,7 +205,7 @@ what_it_cost() {
 end_key() {
   step "The lease is revoked"
   show "$name" lease revoke -sync "$lease"
-  expect 'revoked'
+  expect '[Rr]evoked'
   step "The next call with the key is refused"
   call demo false -i
   expect '^HTTP/1.1 401'
