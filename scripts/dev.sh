@@ -68,7 +68,12 @@ step() { printf '\n== %s\n' "$*"; }
 # Prints a command the way a user would type it, and its real answer, which is
 # also kept in $work/answer.
 show() {
-  printf '$ %s\n' "$*"
+  local word
+  printf '$'
+  for word in "$@"; do
+    if [[ $word =~ ^[A-Za-z0-9_./:=,@%+-]+$ ]]; then printf ' %s' "$word"; else printf " '%s'" "$word"; fi
+  done
+  printf '\n'
   "$@" >"$work/answer" 2>&1 || {
     cat "$work/answer"
     fail "this was expected to work"

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 
 use crate::eventually;
 
@@ -61,6 +61,16 @@ impl Process {
     /// SIGTERM to the process alone.
     pub fn ask_to_stop(&self) {
         let _ = kill_process(as_pid(self.pid()), Signal::TERM);
+    }
+
+    /// What a terminal sends on Ctrl-C: SIGINT to it and to everything it has started.
+    pub fn interrupt(&self) {
+        let _ = kill_process_group(as_pid(self.pid()), Signal::INT);
+    }
+
+    /// Whether anything of its process group is left.
+    pub fn group_is_alive(&self) -> bool {
+        test_kill_process_group(as_pid(self.pid())).is_ok()
     }
 
     /// Waits for its end.

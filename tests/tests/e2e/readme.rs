@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::process::{Command, Output};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use e2e::artefacts::{repository, target};
+use e2e::eventually;
+use e2e::process::Process;
+use e2e::world::TestFolder;
 
 /// A run of the whole suite inside the suite would never end, so its own
 /// command runs with a name that few tests have.
@@ -26,12 +29,18 @@ fn commands() -> Vec<String> {
     commands
 }
 
-fn run(command: &str) -> Output {
-    Command::new("bash")
+fn shell(command: &str) -> Command {
+    let mut shell = Command::new("bash");
+    shell
         .args(["-euo", "pipefail", "-c", command])
         .current_dir(repository())
         .env("CARGO_TARGET_DIR", target())
-        .env_remove("OPENAI_API_KEY")
+        .env_remove("OPENAI_API_KEY");
+    shell
+}
+
+fn run(command: &str) -> Output {
+    shell(command)
         .output()
         .expect("running a command of the README")
 }
@@ -90,4 +99,26 @@ fn dev_sh_once_shows_the_main_job_on_vault() {
 #[test]
 fn dev_sh_once_shows_the_main_job_on_openbao() {
     dev_sh_once("bao");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dev_sh_runs_on_until_ctrl_c_and_leaves_nothing() {
+    let folder = TestFolder::new("dev");
+    let temporary = folder.sub("tmp");
+    let mut command = shell("exec scripts/dev.sh --server bao");
+    command.env("TMPDIR", &temporary);
+    let mut dev = Process::start(command, &folder.path.join("dev.log"));
+    let warm = Duration::from_secs(120);
+    eventually("the demonstration is over", warm, async || {
+        assert!(dev.is_alive(), "{}", dev.output());
+        dev.output().contains("Ctrl-C stops and removes everything")
+    })
+    .await;
+    assert!(fs::read_dir(&temporary).expect("a folder").next().is_some());
+    dev.interrupt();
+    dev.ended(Duration::from_secs(15)).await;
+    let soon = Duration::from_secs(5);
+    eventually("no process is left", soon, async || !dev.group_is_alive()).await;
+    let left = fs::read_dir(&temporary).expect("a folder").count();
+    assert_eq!(left, 0, "files are left in the temporary folder");
 }
