@@ -30,6 +30,7 @@ pub(crate) async fn pass(name: &'static str) {
         .find_map(|one| one.trim().strip_prefix(name)?.strip_prefix('='));
     match action {
         Some("abort") => std::process::abort(),
+        #[expect(clippy::panic, reason = "the point of this failpoint")]
         Some("panic") => std::panic::panic_any(name),
         #[expect(clippy::disallowed_methods, reason = "the point of this failpoint")]
         Some("exit") => std::process::exit(1),

@@ -118,23 +118,17 @@ async fn shake(
             _visit: presence.enter(),
         });
     };
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => {
-            debug!("the host is connected");
-            Some(Conn {
-                stream: Stream::Tls(Box::new(stream)),
-                _visit: presence.enter(),
-            })
-        }
-        Ok(Err(error)) => {
-            warn!(%error, "a TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            warn!("a TLS handshake took too long");
-            None
-        }
-    }
+    let shaken = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await;
+    let stream = shaken
+        .map_err(io::Error::from)
+        .flatten()
+        .inspect_err(|error| warn!(%error, "a TLS handshake failed"))
+        .ok()?;
+    debug!("the host is connected");
+    Some(Conn {
+        stream: Stream::Tls(Box::new(stream)),
+        _visit: presence.enter(),
+    })
 }
 
 /// A group's id: a number, or a name in `/etc/group`.

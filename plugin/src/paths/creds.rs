@@ -66,13 +66,10 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
             return Err(error.into());
         }
     };
-    let handed_out = hand_out(&req, &pending, &issued, &wanted, ttl).await;
-    let (ttl, warnings) = match handed_out {
+    let (ttl, warnings) = match hand_out(&req, &pending, &issued, &wanted, ttl).await {
         Ok(granted) => granted,
         Err(error) => {
-            if let Err(error) = client.delete_hash(&issued.hash).await {
-                tracing::warn!(key.alias = wanted.key_alias, %error, "a key that is not handed out could not be deleted yet");
-            }
+            take_back(&client, &issued).await;
             return Err(error);
         }
     };
@@ -97,6 +94,14 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
     );
     response.warnings = warnings;
     Ok(Some(response))
+}
+
+/// Deletes a key that is not handed out. Where that fails, the write-ahead
+/// entry is still there for the rollback.
+async fn take_back(client: &Client, issued: &IssuedKey) {
+    if let Err(error) = client.delete_hash(&issued.hash).await {
+        tracing::warn!(key.hash = issued.hash, %error, "a key that is not handed out could not be deleted yet");
+    }
 }
 
 /// The life that Vault is going to grant, by the rule that Vault itself uses,
