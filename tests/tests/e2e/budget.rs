@@ -149,6 +149,7 @@ async fn b3_spend_survives_a_hard_kill_in_the_middle_of_streams() {
     let hold = 60.0 * TOKEN_USD;
     let open = 6;
     for round in 0..5_u64 {
+        let so_far = scene.upstream.counted_tokens();
         let mut streams = JoinSet::new();
         for _ in 0..open {
             let answer = scene.gateway.send(&key, &body).await.expect("an answer");
@@ -157,7 +158,6 @@ async fn b3_spend_survives_a_hard_kill_in_the_middle_of_streams() {
             streams.spawn(async move { answer.bytes().await.map(|bytes| bytes.len()) });
         }
         // Another moment each time; the last kill comes when some have settled.
-        let so_far = scene.upstream.counted_tokens();
         e2e::eventually(
             "the streams have come some way",
             Duration::from_secs(20),

@@ -104,7 +104,9 @@ fn dev_sh_once_shows_the_main_job_on_openbao() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dev_sh_runs_on_until_ctrl_c_and_leaves_nothing() {
     let folder = TestFolder::new("dev");
-    let temporary = folder.sub("tmp");
+    // A socket's path has to fit into some hundred bytes, so this one is short.
+    let temporary = std::env::temp_dir().join(format!("dev-{}", std::process::id()));
+    fs::create_dir(&temporary).expect("creating a temporary folder");
     let mut command = shell("exec scripts/dev.sh --server bao");
     command.env("TMPDIR", &temporary);
     let mut dev = Process::start(command, &folder.path.join("dev.log"));
@@ -120,5 +122,6 @@ async fn dev_sh_runs_on_until_ctrl_c_and_leaves_nothing() {
     let soon = Duration::from_secs(5);
     eventually("no process is left", soon, async || !dev.group_is_alive()).await;
     let left = fs::read_dir(&temporary).expect("a folder").count();
+    let _ = fs::remove_dir_all(&temporary);
     assert_eq!(left, 0, "files are left in the temporary folder");
 }
