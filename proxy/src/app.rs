@@ -137,15 +137,17 @@ fn announce(
 
 /// Starts both planes; one address serves both when only one is given.
 fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpListener>) {
-    let server = Server::new(state.tasks.clone(), state.config.server.connections_max);
+    let server = || Server::new(state.tasks.clone(), state.config.server.connections_max);
     let routes = match admin_listener {
         None => router::both_planes(state.clone()),
         Some(listener) => {
-            server.accept(listener, router::admin_plane(state.clone()));
+            // A cap of its own: who fills the data plane must not keep an
+            // operator from revoking a key.
+            server().accept(listener, router::admin_plane(state.clone()));
             router::data_plane(state.clone())
         }
     };
-    server.accept(listener, routes);
+    server().accept(listener, routes);
 }
 
 /// The ledger writes what is left, and the store closes behind it.

@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     app::AppState,
     error::ApiError,
-    key::{Key, Token, TokenError, allows},
+    key::{Key, KeyHash, Token, TokenError, allows},
     secret::Secret,
 };
 
@@ -53,7 +53,25 @@ pub(crate) async fn authenticate(
         ),
         TokenError::Checksum | TokenError::Shape | TokenError::Random => unknown(),
     })?;
-    let hash = token.hash();
+    by_hash(state, token.hash()).await
+}
+
+/// The caller as it stands now. Between a request's headers and its last byte
+/// a key can be revoked, and a slow sender must not outlive that.
+///
+/// # Errors
+/// As [`authenticate`].
+pub(crate) async fn authenticate_again(
+    state: &AppState,
+    caller: Caller,
+) -> Result<Caller, ApiError> {
+    match caller {
+        Caller::Master => Ok(Caller::Master),
+        Caller::Key(key) => by_hash(state, key.hash).await,
+    }
+}
+
+async fn by_hash(state: &AppState, hash: KeyHash) -> Result<Caller, ApiError> {
     let found = state.keys.find(hash, state.store.key(hash)).await?;
     let key = found.ok_or_else(unknown)?;
     check(state, &key)?;

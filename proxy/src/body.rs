@@ -9,11 +9,14 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::ApiError;
 
 /// A body that stands still this long has been given up by its sender.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Ten megabytes at 100 kB/s; who sends on and on keeps a connection for nothing.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(100);
 /// What is read and thrown away of a body that is too large, so that its
 /// sender gets to read the refusal instead of a reset connection.
 const DISCARD_BYTES_MAX: usize = 128 * 1024 * 1024;
@@ -34,7 +37,11 @@ pub(crate) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Ap
         return Err(ApiError::body_too_large(bytes_max));
     }
     let mut read = BytesMut::new();
-    while let Some(part) = next(&mut body).await? {
+    let until = Instant::now() + TOTAL_TIMEOUT;
+    while let Some(part) = timeout_at(until, next(&mut body))
+        .await
+        .map_err(|_| ApiError::body_timeout())??
+    {
         if read.len() + part.len() > bytes_max {
             drop(read);
             discard(body).await;
@@ -123,6 +130,12 @@ mod tests {
         let since = tokio::time::Instant::now();
         assert_eq!(status(Body::from_stream(stuck), None).await, 408);
         assert_eq!(since.elapsed().as_secs(), 30);
+        // A trickle that never stands still is not waited for either.
+        let trickle = tokio_stream::StreamExt::throttle(parts(1_000), Duration::from_secs(20))
+            .map(|part| part.map(|_| Bytes::new()));
+        let since = tokio::time::Instant::now();
+        assert_eq!(status(Body::from_stream(trickle), None).await, 408);
+        assert_eq!(since.elapsed().as_secs(), 100);
         // An endless body is not read to its end before it is refused.
         let endless = parts(3).chain(pending());
         let since = tokio::time::Instant::now();

@@ -49,7 +49,7 @@ pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> 
     })
 }
 
-/// Both planes' connections under one cap.
+/// One plane's connections under one cap.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     tasks: Tasks,

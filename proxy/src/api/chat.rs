@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
 use crate::app::AppState;
-use crate::auth::{Caller, authenticate, authorize_route};
+use crate::auth::{Caller, authenticate, authenticate_again, authorize_route};
 use crate::body;
 use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
@@ -53,6 +53,7 @@ async fn answer(
     }
     let headers = forwarded(request.headers());
     let body = body::read(request, state.config.server.body_bytes_max).await?;
+    let caller = authenticate_again(state, caller).await?;
     let envelope = Envelope::parse(&body)?;
     let deployment = deployment(state, &caller, &envelope.model)?;
     let call = call(state, &caller, deployment, &envelope, request_id);
