@@ -50,6 +50,8 @@ async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Respon
 
 async fn write(state: &AppState, hash: KeyHash, turn: Turn) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
+    // Also when it is not found: an earlier change may have failed half-way.
+    let changed = state.keys.invalidate_on_drop([hash]);
     let mut key = store::keys::find(&mut write, hash)
         .await?
         .ok_or_else(key_not_found)?;
@@ -60,7 +62,7 @@ async fn write(state: &AppState, hash: KeyHash, turn: Turn) -> Result<Key, ApiEr
         .commit()
         .await
         .map_err(StoreError::while_doing("committing a blocked key"))?;
-    state.keys.invalidate(hash);
+    drop(changed);
     tracing::info!(key.hash = %hash, key.blocked = key.blocked, "key blocked or unblocked");
     Ok(key)
 }

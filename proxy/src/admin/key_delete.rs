@@ -78,6 +78,8 @@ async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result
     for alias in aliases {
         hashes.extend(store::keys::find_alias(&mut write, alias).await?);
     }
+    // Also what is not found: an earlier deletion may have failed half-way.
+    let changed = state.keys.invalidate_on_drop(hashes.iter().copied());
     let mut deleted = Vec::new();
     for hash in hashes {
         if store::keys::delete(&mut write, hash, state.clock.now()).await? {
@@ -93,9 +95,7 @@ async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result
         .await
         .map_err(StoreError::while_doing("committing a deletion"))?;
     failpoint::pass("key_delete.after_commit").await;
-    for hash in &deleted {
-        state.keys.invalidate(*hash);
-    }
+    drop(changed);
     for hash in &deleted {
         state.ledger.removed(hash).await;
         tracing::info!(key.hash = %hash, "key deleted");

@@ -64,7 +64,10 @@ fn as_sent(body: &Map<String, Value>) -> Option<Value> {
 
 async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
+    // Also when it is not found: an earlier change may have failed half-way.
+    let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
+    changed.add(key.hash);
     // An alias that named the key is no new alias.
     if named.is_some()
         && let Some(alias) = &fields.alias
@@ -82,7 +85,7 @@ async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Res
         .await
         .map_err(StoreError::while_doing("committing a changed key"))?;
     failpoint::pass("key_update.after_commit").await;
-    state.keys.invalidate(key.hash);
+    drop(changed);
     if fields.max_budget.is_some() {
         state.ledger.limit_changed(&key.hash, key.max_budget).await;
     }

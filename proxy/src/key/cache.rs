@@ -65,7 +65,20 @@ impl Cache {
         Ok(Some(key))
     }
 
-    /// Called after the commit of a change and before its answer.
+    /// Taken before a change is committed and dropped before its answer: the
+    /// hashes are invalidated whatever becomes of the change in between, since
+    /// a commit that failed or was never answered may still have happened.
+    pub(crate) fn invalidate_on_drop(
+        &self,
+        hashes: impl IntoIterator<Item = KeyHash>,
+    ) -> Invalidation {
+        Invalidation {
+            cache: self.clone(),
+            hashes: hashes.into_iter().collect(),
+        }
+    }
+
+    /// Called after the commit of a change that only adds, and before its answer.
     pub(crate) fn invalidate(&self, hash: KeyHash) {
         let mut shard = self.shard(hash);
         shard.generation += 1;
@@ -76,6 +89,29 @@ impl Cache {
         let at = usize::from(hash.as_bytes()[0]) % SHARDS;
         // A panic while the lock was held cannot leave a shard half-changed.
         self.0[at].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Invalidates its hashes when it is dropped.
+#[derive(Debug)]
+#[must_use = "it invalidates when it is dropped, which must follow the commit"]
+pub(crate) struct Invalidation {
+    cache: Cache,
+    hashes: Vec<KeyHash>,
+}
+
+impl Invalidation {
+    /// Also invalidates `hash` in the end.
+    pub(crate) fn add(&mut self, hash: KeyHash) {
+        self.hashes.push(hash);
+    }
+}
+
+impl Drop for Invalidation {
+    fn drop(&mut self) {
+        for hash in &self.hashes {
+            self.cache.invalidate(*hash);
+        }
     }
 }
 
@@ -123,6 +159,24 @@ mod tests {
             ..key.clone()
         };
         assert_eq!(find(&cache, key.hash, Some(fresh)).await, Some(true));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_panics_still_invalidates_every_key_it_named() {
+        let (cache, first, second) = (Cache::new(), fixture("sk-one"), fixture("sk-two"));
+        for key in [&first, &second] {
+            find(&cache, key.hash, Some(key.clone())).await;
+        }
+        let (changing, hashes) = (cache.clone(), [first.hash, second.hash]);
+        let died = std::thread::spawn(move || {
+            let mut changed = changing.invalidate_on_drop([hashes[0]]);
+            changed.add(hashes[1]);
+            panic!("between the commit and the answer");
+        });
+        assert!(died.join().is_err());
+        for hash in hashes {
+            assert_eq!(find(&cache, hash, None).await, None);
+        }
     }
 
     #[tokio::test]
