@@ -69,6 +69,9 @@ const PROTECTIONS: [&str; 20] = [
     "upperbound_key_generate_params",
 ];
 
+/// Far above what one process can serve, far below what a semaphore holds.
+const NUMBER_MAX: usize = 1_000_000;
+
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
     pub(super) warnings: Vec<Warning>,
@@ -200,7 +203,7 @@ fn server(file: &mut File, entry: &Entry) -> Result<(), Problem> {
     match name {
         "listen" => file.listen = Some(address(node, name)?),
         "admin_listen" => file.admin_listen = Some(address(node, name)?),
-        "connections_max" => file.connections_max = Some(count(node, name)?),
+        "connections_max" => file.connections_max = Some(number(node, name)?),
         "body_bytes_max" => file.body_bytes_max = Some(count(node, name)?),
         "drain_timeout_s" => file.drain_timeout = Some(Duration::from_secs(node.integer(name)?)),
         _ => return Err(unknown("llm_proxy.server", entry)),
@@ -214,6 +217,14 @@ fn address(node: &Node, name: &str) -> Result<SocketAddr, Problem> {
             "{name} must be an address and a port, as in 127.0.0.1:4000"
         ))
     })
+}
+
+/// How many of something may exist at once.
+fn number(node: &Node, name: &str) -> Result<usize, Problem> {
+    match count(node, name)? {
+        value if value <= NUMBER_MAX => Ok(value),
+        _ => Err(node.problem(format!("{name} must be at most {NUMBER_MAX}"))),
+    }
 }
 
 fn count(node: &Node, name: &str) -> Result<usize, Problem> {

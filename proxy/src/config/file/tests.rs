@@ -120,6 +120,10 @@ fn mistakes_name_their_place_and_what_to_do() {
             "line 3, column 5: llm_proxy.server has no key named listne",
         ),
         (
+            "llm_proxy:\n  server:\n    connections_max: 1000001\n",
+            "line 3, column 22: connections_max must be at most 1000000",
+        ),
+        (
             "llm_proxy: {cache: {}}\n",
             "llm_proxy has no key named cache",
         ),
