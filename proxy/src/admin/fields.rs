@@ -97,6 +97,8 @@ impl Fields {
             match name.as_str() {
                 "key" => {}
                 "key_alias" => fields.alias = Some(text(name, value)?),
+                // LiteLLM: null means not sent; the empty list takes the rule away.
+                "models" if value.is_null() => {}
                 "models" => fields.models = Some(list(name, value)?),
                 "max_budget" => fields.max_budget = Some(budget(value)?),
                 "duration" => fields.duration = Some(duration(value)?),

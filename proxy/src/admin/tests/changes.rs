@@ -4,6 +4,7 @@ use chrono::Duration;
 use serde_json::{Value, json};
 
 use super::{ABSENT, Gateway, MASTER, text};
+use crate::{key::KeyHash, store};
 
 async fn generate(gateway: &Gateway, body: Value) -> (String, String) {
     let made = gateway.post("/key/generate", &body).await;
@@ -24,6 +25,47 @@ async fn c3_a_changed_key_is_refused_on_the_very_next_call() {
         };
         assert_eq!(gateway.post(path, &body).await.status, 200, "{path}");
         assert_eq!(gateway.try_key(&key).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory() {
+    let gateway = Gateway::start().await;
+    for (path, field) in [
+        ("/key/delete", "keys"),
+        ("/key/block", "key"),
+        ("/key/update", "key"),
+    ] {
+        let (key, hash) = generate(&gateway, json!({})).await;
+        assert_eq!(gateway.try_key(&key).await.status, 200);
+        // The commit of a deletion happened, and nothing after it.
+        let mut write = gateway.state.store.begin_write().await.unwrap();
+        let known = KeyHash::from_key_or_hash(&hash).unwrap();
+        store::keys::delete(&mut write, known, gateway.state.clock.now())
+            .await
+            .unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(gateway.try_key(&key).await.status, 200, "still in memory");
+        let named = if field == "keys" {
+            json!([hash])
+        } else {
+            json!(hash)
+        };
+        let again = gateway.post(path, &json!({ field: named })).await;
+        assert_eq!(again.status, 404, "{path}");
+        assert_eq!(gateway.try_key(&key).await.status, 401, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn models_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
+    let gateway = Gateway::start().await;
+    let (_, hash) = generate(&gateway, json!({"models": ["demo"]})).await;
+    for (sent, stored) in [(json!(null), json!(["demo"])), (json!([]), json!([]))] {
+        let updated = gateway
+            .post("/key/update", &json!({"key": hash, "models": sent}))
+            .await;
+        assert_eq!(updated.body["models"], stored, "{sent}");
     }
 }
 
