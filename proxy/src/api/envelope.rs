@@ -25,6 +25,10 @@ const CHOICES_MAX: u64 = 128;
 const OUTPUT_TOKENS_MAX: u64 = 10_000_000;
 /// Tokens that a provider's own framing of a prompt may add.
 const FRAMING_TOKENS: u64 = 16;
+/// Tokens of a content part that is no text. An image, a recording or a file
+/// costs by its pixels, seconds or pages, which a short address says nothing
+/// of, so each counts as a whole context window of a common model.
+const MEDIA_TOKENS: u64 = 128_000;
 
 /// Fields whose text ends up in the prompt.
 const PROMPT: [&str; 6] = [
@@ -38,7 +42,7 @@ const PROMPT: [&str; 6] = [
 
 /// Fields by which some gateways let a caller choose a host, a credential or
 /// another model than the one that was checked and priced.
-const REFUSED: [&str; 20] = [
+const REFUSED: [&str; 23] = [
     "api_base",
     "api_key",
     "api_type",
@@ -57,6 +61,9 @@ const REFUSED: [&str; 20] = [
     "litellm_params",
     "model_list",
     "models",
+    "plugins",
+    "preset",
+    "provider",
     "route",
     "user_config",
 ];
@@ -69,11 +76,13 @@ pub(super) struct Envelope<'a> {
     pub(super) stream: bool,
     /// The caller asked for the usage chunk of a stream.
     pub(super) wants_usage: bool,
-    /// `max_completion_tokens` or `max_tokens`.
+    /// The larger of `max_completion_tokens` and `max_tokens`; zero is unset,
+    /// because providers read it as no cap.
     pub(super) max_output_tokens: Option<u64>,
     /// How many answers are asked for: each costs.
     pub(super) choices: u64,
-    /// Never fewer than the prompt's tokens: one a byte of its JSON.
+    /// Never fewer than the prompt's tokens: one a byte of its JSON, and
+    /// [`MEDIA_TOKENS`] besides for each part that is no text.
     pub(super) input_bound: u64,
 }
 
@@ -101,6 +110,7 @@ impl<'a> Envelope<'a> {
                 format!("{name} is the operator's to choose: leave it out"),
             ));
         }
+        check_service_tier(&fields)?;
         let stream_options =
             optional::<Map<String, Value>>(&fields, "stream_options", "an object")?;
         let include_usage =
@@ -176,7 +186,19 @@ fn max_output_tokens(fields: &Fields<'_>) -> Result<Option<u64>, ApiError> {
         }
         largest = largest.max(given);
     }
-    Ok(largest)
+    Ok(largest.filter(|tokens| *tokens > 0))
+}
+
+/// OpenAI: tiers differ in price, and the hold knows the default one's alone.
+fn check_service_tier(fields: &Fields<'_>) -> Result<(), ApiError> {
+    let tier = optional::<String>(fields, "service_tier", "a text")?;
+    match tier.as_deref() {
+        None | Some("auto" | "default") => Ok(()),
+        Some(_) => Err(ApiError::bad_request(
+            "service_tier",
+            "service_tier must be auto or default: other tiers have other prices",
+        )),
+    }
 }
 
 fn choices(fields: &Fields<'_>) -> Result<u64, ApiError> {
@@ -195,14 +217,11 @@ fn choices(fields: &Fields<'_>) -> Result<u64, ApiError> {
 }
 
 fn input_bound(fields: &Fields<'_>) -> Result<u64, ApiError> {
-    let messages = fields.get("messages").map(RawValue::get);
-    let is_list = messages.is_some_and(|text| text.trim_start().starts_with('['));
-    if !is_list {
-        return Err(ApiError::bad_request(
-            "messages",
-            "messages must be a list of messages",
-        ));
-    }
+    let messages = fields
+        .get("messages")
+        .and_then(items)
+        .ok_or_else(|| ApiError::bad_request("messages", "messages must be a list of messages"))?;
+    let media = messages.into_iter().map(media_parts).sum::<u64>();
     let bytes = PROMPT
         .iter()
         .filter_map(|name| fields.get(name))
@@ -210,7 +229,36 @@ fn input_bound(fields: &Fields<'_>) -> Result<u64, ApiError> {
         .sum::<usize>();
     Ok(u64::try_from(bytes)
         .unwrap_or(u64::MAX)
-        .saturating_add(FRAMING_TOKENS))
+        .saturating_add(FRAMING_TOKENS)
+        .saturating_add(media.saturating_mul(MEDIA_TOKENS)))
+}
+
+/// The parts of a message's content that are no text. Every `content` counts,
+/// because two readers could disagree on which of two equal names does.
+fn media_parts(message: &RawValue) -> u64 {
+    let Some(message) = object(message) else {
+        return 0;
+    };
+    let contents = message.iter().filter(|(name, _)| *name == "content");
+    let parts = contents.filter_map(|(_, content)| items(content)).flatten();
+    let media = parts.filter_map(object).filter(|part| !is_text(part));
+    u64::try_from(media.count()).unwrap_or(u64::MAX)
+}
+
+fn is_text(part: &Fields<'_>) -> bool {
+    let mut kinds = part.iter().filter(|(name, _)| *name == "type").peekable();
+    let is_text = |(_, kind): (&str, &RawValue)| {
+        serde_json::from_str(kind.get()).is_ok_and(|fields::Text(kind)| kind == "text")
+    };
+    kinds.peek().is_some() && kinds.all(is_text)
+}
+
+fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
+    serde_json::from_str(value.get()).ok()
+}
+
+fn object(value: &RawValue) -> Option<Fields<'_>> {
+    serde_json::from_str(value.get()).ok()
 }
 
 /// OpenAI: null is the same as leaving a field out.

@@ -37,6 +37,64 @@ fn everything_that_reaches_the_prompt_counts() {
 }
 
 #[test]
+fn a_part_that_is_no_text_counts_as_a_context_window() {
+    for (content, media) in [
+        (r#""hi""#, 0),
+        (r#"[{"type":"text","text":"hi"}]"#, 0),
+        (r#"[{"t\u0079pe":"te\u0078t","text":"hi"}]"#, 0),
+        (
+            r#"[{"type":"image_url","image_url":{"url":"http://a"}}]"#,
+            1,
+        ),
+        (
+            r#"[{"type":"text","text":"a"},{"type":"file"},{"type":"input_audio"}]"#,
+            2,
+        ),
+        (r#"[{"image":"http://a"}]"#, 1),
+        (r#"[{"type":"file","type":"text"}]"#, 1),
+        (r#"[{"type":"file"}],"content":"hi""#, 1),
+        (r#"[{"type":5}]"#, 1),
+    ] {
+        let messages = format!(r#"[{{"role":"user","content":{content}}}]"#);
+        let body = format!(r#"{{"model":"m","messages":{messages}}}"#);
+        let envelope = Envelope::parse(body.as_bytes()).expect("valid");
+        let bytes = u64::try_from(messages.len()).expect("small");
+        let expected = bytes + FRAMING_TOKENS + media * MEDIA_TOKENS;
+        assert_eq!(envelope.input_bound, expected, "{content}");
+    }
+}
+
+#[test]
+fn a_cap_of_zero_is_no_cap() {
+    for (caps, expected) in [
+        (r#""max_tokens":0"#, None),
+        (r#""max_completion_tokens":0"#, None),
+        (r#""max_tokens":0,"max_completion_tokens":0"#, None),
+        (r#""max_tokens":6,"max_completion_tokens":0"#, Some(6)),
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[],{caps}}}"#);
+        let envelope = Envelope::parse(body.as_bytes()).expect("valid");
+        assert_eq!(envelope.max_output_tokens, expected, "{caps}");
+    }
+}
+
+#[test]
+fn only_the_tier_that_is_priced_is_passed_on() {
+    for (tier, expected) in [
+        ("null", "accepted"),
+        (r#""auto""#, "accepted"),
+        (r#""default""#, "accepted"),
+        (r#""priority""#, "service_tier must be auto or default"),
+        (r#""flex""#, "service_tier must be auto or default"),
+        ("1", "service_tier must be a text"),
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[],"service_tier":{tier}}}"#);
+        let error = error_of(&body);
+        assert!(error.contains(expected), "{tier}: {error}");
+    }
+}
+
+#[test]
 fn null_is_the_same_as_left_out() {
     let body = br#"{"model":"m","messages":[],"stream":null,"max_tokens":null,"n":null,"stream_options":null}"#;
     let envelope = Envelope::parse(body).expect("valid");
