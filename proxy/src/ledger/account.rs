@@ -97,6 +97,11 @@ impl Account {
         }
         let free = self.free();
         if free >= need {
+            // What is left over was granted under the limit of its time, which
+            // may have been lowered since.
+            if self.exceeds(self.held.saturating_add(need)) {
+                return Take::Refused;
+            }
             self.held = self.held.saturating_add(need);
             return Take::Held;
         }
@@ -157,8 +162,12 @@ impl Account {
     }
 
     /// Takes out of this process what is free beyond a second of the account's
-    /// burn, and answers it: it must be returned to the store.
+    /// burn, and answers it: it must be returned to the store. Beyond the limit
+    /// nothing is kept, because nothing may be held of it.
     pub(crate) fn give_back(&mut self, now: Duration) -> NanoUsd {
+        if self.exceeds(self.allotted) {
+            return self.give_back_all();
+        }
         let surplus = self.free().saturating_sub(self.burn.a_second(now));
         self.allotted = self.allotted.saturating_sub(surplus);
         surplus
@@ -216,6 +225,12 @@ impl Account {
 
     fn free(&self) -> NanoUsd {
         self.allotted.saturating_sub(self.held)
+    }
+
+    /// Whether `amount` besides what is posted is more than the limit.
+    fn exceeds(&self, amount: NanoUsd) -> bool {
+        let total = self.posted.saturating_add(amount);
+        self.limit.is_some_and(|limit| total > limit)
     }
 
     fn change(&mut self) {

@@ -329,3 +329,50 @@ fn a_spent_account_refuses_calls_that_cost_nothing_too() {
     assert!(World::new(Some(1)).hold(0));
     assert!(World::new(None).hold(0));
 }
+
+#[test]
+fn a_lowered_limit_binds_what_is_left_over() {
+    let mut busy = World::new(Some(1_000_000));
+    for _ in 0..100 {
+        busy.now += Duration::from_millis(50);
+        assert!(busy.hold(50));
+        busy.settle(0, 20);
+    }
+    let spent = busy.account.posted();
+    assert!(busy.account.free() >= NanoUsd::from_nanos(11), "leftover");
+    let limit = spent.saturating_add(NanoUsd::from_nanos(10));
+    busy.account.limit_changed(Some(limit));
+    let mut take = |need| busy.account.take(NanoUsd::from_nanos(need), busy.now);
+    assert_eq!(take(11), Take::Refused);
+    assert_eq!(take(10), Take::Held, "as much as the limit leaves");
+    assert_eq!(take(1), Take::Refused);
+    busy.account.release(NanoUsd::from_nanos(10));
+    busy.account.give_back(busy.now);
+    assert_eq!(busy.account.allotted(), NanoUsd::ZERO);
+}
+
+#[test]
+fn after_a_limit_of_nothing_no_call_is_admitted() {
+    for seed in 1..=2_000_u64 {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut world = World::new(Some(100_000));
+        for _ in 0..60 {
+            world.now += Duration::from_millis(random.below(60));
+            world.hold(random.amount(200));
+            if random.below(4) > 0 && !world.open.is_empty() {
+                world.settle(0, random.amount(50));
+            }
+        }
+        world.bank.limit = Some(0);
+        world.account.limit_changed(Some(NanoUsd::ZERO));
+        while !world.open.is_empty() {
+            assert!(!world.hold(random.amount(200)), "{world:?}");
+            match random.below(3) {
+                0 => world.release(0),
+                _ => world.settle(0, random.amount(50)),
+            }
+            assert_eq!(world.account.free(), NanoUsd::ZERO, "{world:?}");
+        }
+        assert!(!world.hold(0) && !world.hold(1), "{world:?}");
+    }
+}
