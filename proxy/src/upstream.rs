@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout_at};
 pub(crate) use self::client::ClientError;
 use crate::config::{Deployment, Provider};
 
-/// From the last byte sent to the answer's headers: reasoning models think
-/// before the first one.
+/// From the last byte sent to a stream's headers: reasoning models think
+/// before the first one. Not for whole answers, nor beside a `timeout`.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two chunks of an answer.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
