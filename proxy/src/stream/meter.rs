@@ -50,8 +50,11 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(default, alias = "message")]
+    #[serde(default)]
     delta: Option<Value>,
+    /// In the place of `delta` in a whole answer; some providers send both.
+    #[serde(default)]
+    message: Option<Value>,
     #[serde(default)]
     finish_reason: Option<Value>,
 }
@@ -123,12 +126,8 @@ impl Meter {
         if choice.finish_reason.as_ref().is_some_and(Value::is_string) {
             self.finished = true;
         }
-        let Some(delta) = choice.delta.as_ref() else {
-            return;
-        };
-        let bytes = text_bytes(delta);
-        if bytes > 0 {
-            self.unread(bytes);
+        for text in choice.delta.iter().chain(&choice.message) {
+            self.unread(text_bytes(text));
         }
     }
 }
@@ -149,15 +148,20 @@ fn text_bytes(value: &Value) -> usize {
 }
 
 /// OpenAI: `usage.{prompt_tokens,completion_tokens}`, cached tokens in
-/// `prompt_tokens_details`. A usage without a prompt count is none.
+/// `prompt_tokens_details`. A usage without a prompt count is none. Some
+/// providers leave reasoning out of the completion and count it in
+/// `total_tokens` alone, so that the larger of the two is what is charged.
 fn usage_of(value: &Value) -> Option<Usage> {
     let count = |value: Option<&Value>| value.and_then(Value::as_u64).map(|n| n.min(TOKENS_MAX));
     let cached = value
         .get("prompt_tokens_details")
         .and_then(|details| details.get("cached_tokens"));
+    let prompt_tokens = count(value.get("prompt_tokens"))?;
+    let completion_tokens = count(value.get("completion_tokens")).unwrap_or(0);
+    let total_tokens = count(value.get("total_tokens")).unwrap_or(0);
     Some(Usage {
-        prompt_tokens: count(value.get("prompt_tokens"))?,
-        completion_tokens: count(value.get("completion_tokens")).unwrap_or(0),
+        prompt_tokens,
+        completion_tokens: completion_tokens.max(total_tokens.saturating_sub(prompt_tokens)),
         cached_tokens: count(cached).unwrap_or(0),
     })
 }
@@ -239,6 +243,32 @@ mod tests {
         assert!(!meter.is_finished());
         meter.event(br#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#);
         assert!(meter.is_finished());
+    }
+
+    #[test]
+    fn a_choice_with_a_message_and_a_delta_is_read() {
+        let mut meter = Meter::default();
+        let payload = br#"{"choices":[{"delta":{"content":"ab"},"message":{"content":"c"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
+        meter.event(payload);
+        assert_eq!(meter.seen_tokens(), 3);
+        assert_eq!(meter.usage().map(|usage| usage.prompt_tokens), Some(7));
+    }
+
+    #[test]
+    fn a_total_beyond_its_parts_is_completion() {
+        for (counts, expected) in [
+            (r#""completion_tokens":4"#, 4),
+            (r#""completion_tokens":4,"total_tokens":11"#, 4),
+            (r#""completion_tokens":4,"total_tokens":111"#, 104),
+            (r#""completion_tokens":4,"total_tokens":3"#, 4),
+            (r#""total_tokens":9"#, 2),
+            (r#""completion_tokens":4,"total_tokens":"x""#, 4),
+        ] {
+            let mut meter = Meter::default();
+            meter.event(format!(r#"{{"usage":{{"prompt_tokens":7,{counts}}}}}"#).as_bytes());
+            let found = meter.usage().map(|usage| usage.completion_tokens);
+            assert_eq!(found, Some(expected), "{counts}");
+        }
     }
 
     #[test]
