@@ -19,6 +19,7 @@ use crate::failpoint;
 use crate::key::KeyHash;
 use crate::ledger::{Hold, Settlement};
 use crate::money::NanoUsd;
+use crate::secret::Secret;
 use crate::stream::meter::Meter;
 use crate::stream::pump::{CHUNKS_MAX, Ending, Pump};
 use crate::upstream::{Answer, Outgoing, UpstreamError};
@@ -68,7 +69,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         status: answer.status.as_u16(),
     };
     if !answer.status.is_success() {
-        return Err(refused(sent, &mut answer).await);
+        return Err(refused(sent, &mut answer, deployment.api_key.as_ref()).await);
     }
     let mut headers = std::mem::take(&mut answer.headers);
     if let Ok(id) = HeaderValue::try_from(&deployment.id) {
@@ -95,7 +96,7 @@ fn no_answer(hold: Hold, error: &UpstreamError) -> ApiError {
 }
 
 /// A refusal costs nothing: the provider had not begun.
-async fn refused(sent: Sent, answer: &mut Answer) -> ApiError {
+async fn refused(sent: Sent, answer: &mut Answer, api_key: Option<&Secret>) -> ApiError {
     let body = answer.collect(ERROR_BYTES_MAX).await.unwrap_or_default();
     let retry_after = answer
         .headers
@@ -106,7 +107,7 @@ async fn refused(sent: Sent, answer: &mut Answer) -> ApiError {
         status = sent.status,
         "the provider refused a call"
     );
-    let error = failure::refused(answer.status, retry_after, &body);
+    let error = failure::refused(answer.status, retry_after, &body, api_key);
     sent.hold.settle(Settlement {
         status: sent.status,
         ..Settlement::default()
