@@ -56,6 +56,8 @@ enum AnswerBody {
     Http(Box<reqwest::Response>),
     /// Made by the gateway itself.
     Ready(VecDeque<Bytes>),
+    /// Made by the gateway itself while it is read.
+    Echo(Box<echo::Events>),
 }
 
 /// Why there is no answer, or no more of it.
@@ -124,6 +126,7 @@ impl Answer {
         let until = self.deadline.min(Instant::now() + IDLE_TIMEOUT);
         match &mut self.body {
             AnswerBody::Ready(chunks) => Ok(chunks.pop_front()),
+            AnswerBody::Echo(events) => Ok(events.next()),
             AnswerBody::Http(response) => match timeout_at(until, response.chunk()).await {
                 Ok(chunk) => chunk.map_err(UpstreamError::Broken),
                 Err(_) => Err(UpstreamError::Timeout("waiting for more of its answer")),

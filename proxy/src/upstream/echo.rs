@@ -77,11 +77,41 @@ pub(super) fn answer(body: &[u8], deadline: Instant) -> Answer {
     if prompt.stream == Some(true) {
         let options = prompt.stream_options.as_ref();
         let wants_usage = options.and_then(|options| options.get("include_usage"));
-        return reply.streamed(wants_usage == Some(&Value::Bool(true)), deadline);
+        let events = Events {
+            reply,
+            with_usage: wants_usage == Some(&Value::Bool(true)),
+            place: 0,
+        };
+        return Answer {
+            status: StatusCode::OK,
+            headers: content_type("text/event-stream; charset=utf-8"),
+            body: AnswerBody::Echo(Box::new(events)),
+            deadline,
+        };
     }
     whole(StatusCode::OK, &reply.whole(), deadline)
 }
 
+/// A stream's events, each made when it is asked for: many choices of a long
+/// prompt are far larger than the prompt.
+#[derive(Debug)]
+pub(super) struct Events {
+    reply: Reply,
+    with_usage: bool,
+    place: usize,
+}
+
+impl Iterator for Events {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let event = self.reply.nth(self.place, self.with_usage)?;
+        self.place += 1;
+        Some(event)
+    }
+}
+
+#[derive(Debug)]
 struct Reply {
     model: String,
     words: Vec<String>,
@@ -109,33 +139,28 @@ impl Reply {
         })
     }
 
-    fn streamed(&self, with_usage: bool, deadline: Instant) -> Answer {
-        let mut events = VecDeque::new();
-        for index in 0..self.choices {
-            let choice = |delta: Value, finish: Option<&str>| json!([{"index": index, "delta": delta, "finish_reason": finish}]);
-            let start = json!({"role": "assistant", "content": ""});
-            events.push_back(self.event(&choice(start, None), &Value::Null));
-            for (place, word) in self.words.iter().enumerate() {
-                let space = match place {
-                    0 => "",
-                    _ => " ",
-                };
-                let delta = json!({"content": format!("{space}{word}")});
-                events.push_back(self.event(&choice(delta, None), &Value::Null));
-            }
-            let end = choice(json!({}), Some(self.finish_reason));
-            events.push_back(self.event(&end, &Value::Null));
+    /// The event of a stream at `place`, counted from 0; None past its end.
+    fn nth(&self, place: usize, with_usage: bool) -> Option<Bytes> {
+        // A start, each word, and an end.
+        let steps = self.words.len() + 2;
+        let index = place / steps;
+        if index >= self.choices {
+            let after = place - self.choices * steps;
+            return match (after, with_usage) {
+                (0, true) => Some(self.event(&json!([]), &self.usage)),
+                (0, false) | (1, true) => Some(Bytes::from_static(b"data: [DONE]\n\n")),
+                _ => None,
+            };
         }
-        if with_usage {
-            events.push_back(self.event(&json!([]), &self.usage));
-        }
-        events.push_back(Bytes::from_static(b"data: [DONE]\n\n"));
-        Answer {
-            status: StatusCode::OK,
-            headers: content_type("text/event-stream; charset=utf-8"),
-            body: AnswerBody::Ready(events),
-            deadline,
-        }
+        let step = place % steps;
+        let (delta, finish) = match step.checked_sub(1).map(|word| self.words.get(word)) {
+            None => (json!({"role": "assistant", "content": ""}), None),
+            Some(Some(word)) if step == 1 => (json!({"content": word}), None),
+            Some(Some(word)) => (json!({"content": format!(" {word}")}), None),
+            Some(None) => (json!({}), Some(self.finish_reason)),
+        };
+        let choices = json!([{"index": index, "delta": delta, "finish_reason": finish}]);
+        Some(self.event(&choices, &Value::Null))
     }
 
     fn event(&self, choices: &Value, usage: &Value) -> Bytes {
@@ -173,5 +198,39 @@ fn text_of(content: &Value) -> String {
             texts.collect::<Vec<_>>().join(" ")
         }
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_made_as_it_is_read() {
+        for (usage, n, expected) in [(true, 2, 2 * 4 + 2), (false, 1, 4 + 1)] {
+            let body = json!({
+                "model": "m", "stream": true, "n": n,
+                "stream_options": {"include_usage": usage},
+                "messages": [{"role": "user", "content": "two words"}],
+            });
+            let mut answer = answer(body.to_string().as_bytes(), Instant::now());
+            assert!(matches!(answer.body, AnswerBody::Echo(_)));
+            let mut events = Vec::new();
+            while let Some(event) = answer.next().await.expect("event") {
+                events.push(String::from_utf8(event.to_vec()).expect("text"));
+            }
+            assert_eq!(events.len(), expected, "{events:?}");
+            for (event, part) in events
+                .iter()
+                .zip(["assistant", "\"two\"", "\" words\"", "stop"])
+            {
+                assert!(event.contains(part), "{event}");
+            }
+            assert_eq!(events.last().map(String::as_str), Some("data: [DONE]\n\n"));
+            let counted = events
+                .iter()
+                .any(|event| event.contains("completion_tokens"));
+            assert_eq!(counted, usage);
+        }
     }
 }
