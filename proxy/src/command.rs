@@ -9,7 +9,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     app::{self, StartError},
     config::{ConfigError, Environment, Options, check, database_url},
-    failpoint, ledger, telemetry,
+    failpoint, ledger,
+    store::Store,
+    telemetry,
 };
 
 /// An OpenAI-compatible gateway that honours short-lived keys and holds their budgets.
@@ -102,6 +104,7 @@ pub(crate) fn run() -> Result<(), CommandError> {
             config,
         }) => {
             let url = database_url(config, &environment)?;
+            Store::require_file(&url).map_err(ledger::command::CommandError::from)?;
             Ok(runtime.block_on(ledger::command::verify(&url))?)
         }
     }

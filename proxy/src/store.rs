@@ -10,19 +10,30 @@ mod row;
 mod sqlite;
 pub(crate) mod usage;
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::Mutex;
 
 pub(crate) use self::keys::{Filter, Page, Sort, Status};
 #[cfg(test)]
 pub(crate) use self::sqlite::temporary;
+
+/// Readiness writes at most this often: anyone may ask for it, and a write
+/// takes the writer's turn and waits for the disk.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A cheap handle on the open database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     reader: SqlitePool,
     writer: SqlitePool,
+    /// When readiness last wrote with success.
+    probed: Arc<Mutex<Option<Instant>>>,
     /// Held for the life of the process: keeps a second one out.
     _lock: Arc<File>,
 }
@@ -65,6 +76,8 @@ pub(crate) enum OpenError {
         found: i64,
         known: i64,
     },
+    #[error("the store {path} does not exist: check the database's address")]
+    Missing { path: String },
     #[error("the store {path} cannot be opened: {reason}")]
     Unusable { path: String, reason: String },
 }
@@ -82,8 +95,17 @@ impl Store {
             .map_err(StoreError::while_doing("beginning a write"))
     }
 
-    /// Whether the database answers at all; for readiness.
+    /// Whether the database answers and takes writes; for readiness.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        let mut probed = self.probed.lock().await;
+        if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
+            *probed = None;
+            sqlite::probe_write(&self.writer)
+                .await
+                .map_err(StoreError::while_doing("writing to the store"))?;
+            *probed = Some(Instant::now());
+        }
+        drop(probed);
         sqlx::query("SELECT count(*) FROM keys WHERE hash = ''")
             .execute(&self.reader)
             .await
@@ -91,9 +113,18 @@ impl Store {
             .map_err(StoreError::while_doing("checking the store"))
     }
 
-    /// Waits for connections to come back and closes them.
+    /// Waits for connections to come back and closes them. The writer is the
+    /// last: only it may move the write-ahead log into the database's file.
     pub(crate) async fn close(&self) {
-        self.writer.close().await;
+        // Waits for the write under way, and holds every later one out.
+        let last = self.writer.acquire().await;
+        let writer = self.writer.close();
         self.reader.close().await;
+        if let Ok(last) = last
+            && let Err(error) = last.close().await
+        {
+            tracing::warn!(error = %error, "the store's writer did not close cleanly");
+        }
+        writer.await;
     }
 }

@@ -3,13 +3,14 @@
 
 use std::{
     fs::{File, TryLockError},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use sqlx::{
-    ConnectOptions as _,
+    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -23,16 +24,30 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const READERS_MAX: u32 = 4;
 
 impl Store {
+    /// For commands that look at a database and must not make one.
+    ///
+    /// # Errors
+    /// When the address is none, or leads to no file.
+    pub(crate) fn require_file(url: &str) -> Result<(), OpenError> {
+        let path = path_of(url)?;
+        if path.is_file() {
+            return Ok(());
+        }
+        Err(OpenError::Missing {
+            path: path.display().to_string(),
+        })
+    }
+
     /// Opens, locks and migrates the database at `sqlite://<path>`.
     pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
         let path = path_of(url)?;
-        let lock = Arc::new(lock(&path)?);
+        let (file, lock) = lock(&path)?;
         let unusable = |error: sqlx::Error| OpenError::Unusable {
             path: path.display().to_string(),
             reason: error.to_string(),
         };
         let options = SqliteConnectOptions::new()
-            .filename(&path)
+            .filename(&file)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // An acknowledged commit survives a power cut.
@@ -41,10 +56,21 @@ impl Store {
             .busy_timeout(BUSY_TIMEOUT)
             .disable_statement_logging();
         let writer = pool(1)
+            .before_acquire(|connection, _| {
+                let usable = is_between_transactions(connection);
+                Box::pin(std::future::ready(Ok(usable)))
+            })
             .connect_with(options.clone())
             .await
             .map_err(unusable)?;
         migrate::run(&writer, &path).await?;
+        // A schema that is up to date was only read so far.
+        probe_write(&writer)
+            .await
+            .map_err(|error| OpenError::Unusable {
+                path: path.display().to_string(),
+                reason: format!("it must be writable, its folder too: {error}"),
+            })?;
         let reader = pool(READERS_MAX)
             .connect_with(options.read_only(true))
             .await
@@ -52,9 +78,31 @@ impl Store {
         Ok(Self {
             reader,
             writer,
-            _lock: lock,
+            probed: Arc::default(),
+            _lock: Arc::new(lock),
         })
     }
+}
+
+/// Writes and commits one page that means nothing: a statement that leaves
+/// the file as it is would not notice a full disk.
+pub(super) async fn probe_write(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+    // Nothing reads this number; SQLite writes it even when it stays the same.
+    sqlx::query("PRAGMA user_version = 0")
+        .execute(writer)
+        .await
+        .map(drop)
+}
+
+/// After a failed commit SQLite may have rolled back by itself. The driver
+/// then still counts a transaction, and would begin no other one for ever:
+/// the pool replaces such a connection.
+fn is_between_transactions(connection: &SqliteConnection) -> bool {
+    let usable = !connection.is_in_transaction();
+    if !usable {
+        tracing::warn!("replacing the store's writer after a commit that failed");
+    }
+    usable
 }
 
 fn pool(connections_max: u32) -> SqlitePoolOptions {
@@ -76,16 +124,37 @@ fn path_of(url: &str) -> Result<PathBuf, OpenError> {
     Ok(PathBuf::from(path))
 }
 
+/// The file that `path` leads to, whether it exists yet or not: one database
+/// has one name, however many links lead to it.
+fn canonical(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return found,
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    match path.read_link() {
+        // A link to a file that SQLite is about to create.
+        Ok(target) => canonical(&folder.join(target)),
+        Err(_) => Ok(folder
+            .canonicalize()?
+            .join(path.file_name().unwrap_or_default())),
+    }
+}
+
 /// Recovery posts what a dead process left allotted, so two live processes on
 /// one file would post each other's money. The operating system drops the lock
-/// when the process dies, however it dies.
-fn lock(database: &Path) -> Result<File, OpenError> {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".lock");
-    let unusable = |error: std::io::Error| OpenError::Unusable {
+/// when the process dies, however it dies. Answers the database's own path.
+fn lock(database: &Path) -> Result<(PathBuf, File), OpenError> {
+    let unusable = |error: io::Error| OpenError::Unusable {
         path: database.display().to_string(),
         reason: error.to_string(),
     };
+    let path = canonical(database).map_err(unusable)?;
+    let mut name = path.clone().into_os_string();
+    name.push(".lock");
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -93,7 +162,7 @@ fn lock(database: &Path) -> Result<File, OpenError> {
         .open(name)
         .map_err(unusable)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok((path, file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
             path: database.display().to_string(),
         }),
@@ -142,6 +211,69 @@ mod tests {
         store.close().await;
         drop(store);
         Store::open(&url).await.unwrap().ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_locked_database_is_refused_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("real.db"), folder.path().join("link.db"));
+        std::os::unix::fs::symlink("real.db", &link).unwrap();
+        let [file, link] = [file, link].map(|path| format!("sqlite://{}", path.display()));
+        // Whether the file is there before its link is opened or not.
+        for (first, second) in [(&link, &file), (&file, &link)] {
+            let store = Store::open(first).await.unwrap();
+            assert!(
+                matches!(Store::open(second).await, Err(OpenError::InUse { .. })),
+                "{first} then {second}"
+            );
+            store.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_leaves_everything_in_the_one_file() {
+        let (store, folder) = temporary().await;
+        store.ping().await.unwrap();
+        let log = folder.path().join("test.db-wal");
+        assert!(log.exists());
+        store.close().await;
+        assert!(!log.exists());
+    }
+
+    #[tokio::test]
+    async fn a_missing_database_is_reported_and_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("absent.db");
+        let refused = Store::require_file(&format!("sqlite://{}", path.display())).unwrap_err();
+        assert!(refused.to_string().contains("does not exist"), "{refused}");
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn the_writer_is_replaced_after_a_commit_that_sqlite_undid_by_itself() {
+        let (store, _folder) = temporary().await;
+        let mut write = store.begin_write().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *write).await.unwrap();
+        write.commit().await.unwrap_err();
+        store.begin_write().await.unwrap().commit().await.unwrap();
+        store.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn readiness_commits_a_write() {
+        let (store, _folder) = temporary().await;
+        let mut watcher = store.reader().acquire().await.unwrap();
+        let version = "PRAGMA data_version";
+        let before: i64 = sqlx::query_scalar(version)
+            .fetch_one(&mut *watcher)
+            .await
+            .unwrap();
+        store.ping().await.unwrap();
+        let after: i64 = sqlx::query_scalar(version)
+            .fetch_one(&mut *watcher)
+            .await
+            .unwrap();
+        assert_ne!(before, after);
     }
 
     #[tokio::test]
