@@ -136,7 +136,7 @@ start_gateway() {
   fi
   env -u LLM_PROXY_CONFIG DATABASE_URL="sqlite://$work/llm-proxy.db" \
     LLM_PROXY_LISTEN="${data#http://}" LLM_PROXY_ADMIN_LISTEN="${admin#http://}" \
-    "$target/llm-proxy" "${arguments[@]}" >"$work/gateway.log" 2>&1 &
+    "$target/llm-proxy" "${arguments[@]}" >"$work/gateway.log" 2>&1 8>&- &
   started+=($!)
   wait_for "the gateway" $! "$data/health/readiness" || log_of gateway
 }
@@ -150,7 +150,7 @@ start_server() {
   unset "${prefix}_NAMESPACE" "${prefix}_CACERT"
   HOME=$work "$cli" server -dev -dev-no-store-token -dev-root-token-id="$token" \
     -dev-listen-address="${address#http://}" -dev-plugin-dir="$work/plugins" \
-    -config="$repo/vault-dev.hcl" >"$work/server.log" 2>&1 &
+    -config="$repo/vault-dev.hcl" >"$work/server.log" 2>&1 8>&- &
   started+=($!)
   wait_for "the server" $! "$address/v1/sys/health" || log_of server
 }
@@ -236,12 +236,18 @@ name=$(basename "$cli")
 # The commands shown are the commands run.
 eval "$name() { \"\$cli\" \"\$@\"; }"
 models=demo${OPENAI_API_KEY:+,$PROVIDER_MODEL}
+# Another run that starts at this moment would find the same ports free.
+need flock util-linux
+mkdir -p "$CACHE"
+exec 8>"$CACHE/.ports.lock"
+flock 8
 step "The gateway"
 start_gateway
 show curl -s "$data/health/readiness"
 echo
 step "The server: $("$cli" version)"
 start_server
+exec 8>&-
 step "The engine"
 mount_engine
 step "A key, leased"
