@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use e2e::chaos::Fault;
 use e2e::world::MOUNT;
 use e2e::{Kind, World, eventually};
-use serde_json::json;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 on_both!(
     a1_no_key_outlives_its_ttl_though_vault_and_engine_are_gone,
+    a2_a_caller_who_hangs_up_leaves_no_key,
     a3_rollback_spares_a_key_that_is_still_being_issued,
 );
 
@@ -54,6 +56,39 @@ async fn a1_no_key_outlives_its_ttl_though_vault_and_engine_are_gone(kind: Kind)
         "{:?}",
         granted.elapsed()
     );
+    world.expect_no_leaks();
+}
+
+/// The request goes on at the engine when its caller has gone, and nobody gets
+/// the lease: the key it made must end without one.
+async fn a2_a_caller_who_hangs_up_leaves_no_key(kind: Kind) {
+    let world = World::start(kind).await;
+    world
+        .role(
+            "app",
+            json!({"models": "demo", "max_budget": 1, "ttl": "1h"}),
+        )
+        .await;
+    let delay = Duration::from_secs(2);
+    world
+        .chaos
+        .break_calls("/key/generate", Fault::AnswerLate(delay));
+    let path = format!("{MOUNT}/creds/app");
+    let hung_up = tokio::time::timeout(delay / 2, world.server.read(&path)).await;
+    assert!(hung_up.is_err(), "the answer came before the caller left");
+
+    let keys = async || {
+        let (_, list) = world
+            .gateway
+            .admin(Method::GET, "/key/list", &Value::Null)
+            .await;
+        list["total_count"].as_u64().expect("a count")
+    };
+    assert_eq!(keys().await, 1, "the gateway has made the key");
+    eventually("the key ends", Duration::from_secs(30), async || {
+        keys().await == 0
+    })
+    .await;
     world.expect_no_leaks();
 }
 
