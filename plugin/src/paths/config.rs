@@ -102,7 +102,7 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
 }
 
 async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
-    if req.fields.raw("tls_server_name").is_some() || req.data.contains_key("tls_server_name") {
+    if req.data.contains_key("tls_server_name") {
         return Err(Error::user(
             "tls_server_name is not yet supported: use the name in the gateway's certificate as the host of base_url",
         ));

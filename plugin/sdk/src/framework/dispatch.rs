@@ -44,8 +44,10 @@ impl<S: Send + Sync + 'static> Backend<S> {
             refuse_on_standby(&request).await?;
         }
         let warnings = input_warnings(route, &request, &captures);
-        request.fields = fields(route, &request, captures)?;
+        let fields = fields(route, &request, captures)?;
+        // Without the fields: a revoke is dispatched by its lease, not its path.
         let undo = request.clone();
+        request.fields = fields;
         let mut response = handler(self.state.clone(), request).await?;
         if let Some(response) = &mut response {
             response.warnings.extend(warnings);

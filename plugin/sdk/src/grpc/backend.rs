@@ -63,6 +63,12 @@ impl BackendService {
     }
 }
 
+/// The request as handlers see it, with the storage and system view of its mount.
+fn converted(instance: &Instance, message: Option<pb::Request>) -> Result<crate::Request, Status> {
+    convert::request(message, instance.storage.clone(), instance.system.clone())
+        .map_err(|error| Status::invalid_argument(error.to_string()))
+}
+
 fn panicked(_: Panicked) -> Error {
     Error::internal("the plugin failed on this request: see its log")
 }
@@ -139,10 +145,7 @@ impl Service for BackendService {
     ) -> Result<Response<pb::HandleRequestReply>, Status> {
         self.refuse_in_metadata_mode()?;
         let instance = self.instances.find(request.metadata())?;
-        let message = request.into_inner().request;
-        let converted =
-            convert::request(message, instance.storage.clone(), instance.system.clone())
-                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let converted = converted(&instance, request.into_inner().request)?;
         let running = instance.clone();
         let waiting = converted.caller.waiting();
         let handled = instance
@@ -161,10 +164,7 @@ impl Service for BackendService {
     ) -> Result<Response<pb::HandleExistenceCheckReply>, Status> {
         self.refuse_in_metadata_mode()?;
         let instance = self.instances.find(request.metadata())?;
-        let message = request.into_inner().request;
-        let converted =
-            convert::request(message, instance.storage.clone(), instance.system.clone())
-                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let converted = converted(&instance, request.into_inner().request)?;
         let running = instance.clone();
         let checked = instance
             .tasks
