@@ -4,8 +4,8 @@
 # Installs what the tests need, checks, builds and runs them all: unit tests,
 # and end to end on real Vault and OpenBao servers. With FILTER only the tests
 # whose name contains it, without the checks. --slow adds what takes over a
-# minute. A server that can't be had is a failure. Ends with the test runner's
-# own summary.
+# minute: the tests in modules whose name begins with slow_. A server that can't
+# be had is a failure. Ends with the test runner's own summary.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -73,4 +73,5 @@ fi
 timed "building with failpoints" cargo build --locked --quiet \
   -p llm-proxy -p vault-plugin-secrets-litellm --features "$features"
 say "end-to-end tests …"
+$slow || filter+=(--skip slow_)
 cargo test --locked -p e2e -- --test-threads "$E2E_THREADS" "${filter[@]}"
