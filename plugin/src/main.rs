@@ -1,28 +1,7 @@
-//! The secrets engine's process: hands the backend to the SDK, which speaks
-//! with the Vault or OpenBao server that started it.
+//! The secrets engine's process: all of it is in the library beside.
 
 use std::process::ExitCode;
 
-use vault_plugin_sdk::{ServeOptions, serve};
-
-mod alias;
-mod backend;
-mod client;
-mod error;
-mod failpoint;
-mod paths;
-mod secret_key;
-#[cfg(test)]
-mod testing;
-mod wal;
-
 fn main() -> ExitCode {
-    serve(
-        &ServeOptions {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            description: "A secrets engine for Vault and OpenBao: leased keys for an LLM gateway (llm-proxy or LiteLLM).",
-        },
-        |_setup| Ok(backend::backend()),
-    )
+    vault_plugin_secrets_litellm::run()
 }

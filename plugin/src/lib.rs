@@ -1,0 +1,32 @@
+//! The secrets engine: leased keys for an LLM gateway (llm-proxy or LiteLLM).
+//!
+//! A library so that fuzz targets reach what stored entries are decoded by. It
+//! offers no more than [`run`], which the binary calls.
+
+use std::process::ExitCode;
+
+use vault_plugin_sdk::{ServeOptions, serve};
+
+mod alias;
+mod backend;
+mod client;
+mod error;
+mod failpoint;
+mod paths;
+mod secret_key;
+#[cfg(test)]
+mod testing;
+mod wal;
+
+/// Hands the engine to the SDK, which speaks with the Vault or OpenBao server
+/// that started this process. Answers the exit code of `main`.
+pub fn run() -> ExitCode {
+    serve(
+        &ServeOptions {
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            description: "A secrets engine for Vault and OpenBao: leased keys for an LLM gateway (llm-proxy or LiteLLM).",
+        },
+        |_setup| Ok(backend::backend()),
+    )
+}
