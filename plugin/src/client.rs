@@ -15,13 +15,15 @@ use crate::error::GatewayError;
 use crate::failpoint;
 use crate::paths::config::ConfigEntry;
 
+mod gateway;
 mod master_key;
 mod refusal;
 mod transport;
 pub(crate) mod wire;
 
+pub(crate) use gateway::GatewayInfo;
 pub(crate) use master_key::MasterKey;
-use transport::Transport;
+use transport::{Answer, Transport};
 use wire::{GenerateAnswer, GenerateRequest, KeyList, Told, UpdateRequest};
 
 /// A key as the gateway issued it.
@@ -34,6 +36,8 @@ pub(crate) struct IssuedKey {
     pub(crate) life: Told<Duration>,
     pub(crate) models: Option<Vec<String>>,
     pub(crate) max_budget: Told<f64>,
+    /// Fields that were asked for and have no effect at this gateway.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// The key itself, which leaves the engine once, in the answer of `creds`.
@@ -88,21 +92,27 @@ impl Client {
 
     /// Proves address and admin key.
     pub(crate) async fn verify(&self) -> Result<(), GatewayError> {
-        let _: (KeyList, _) = self
+        let _: Answer<KeyList> = self
             .transport
             .call(Method::GET, "/key/list?size=1", &Value::Null)
             .await?;
         Ok(())
     }
 
+    /// Who the gateway is and what it can do. Needs no good admin key.
+    pub(crate) async fn gateway(&self) -> Result<GatewayInfo, GatewayError> {
+        gateway::ask(&self.transport).await
+    }
+
     pub(crate) async fn generate(
         &self,
         wanted: &GenerateRequest,
     ) -> Result<IssuedKey, GatewayError> {
-        let (answer, date): (GenerateAnswer, _) = self
+        let told: Answer<GenerateAnswer> = self
             .transport
             .call(Method::POST, "/key/generate", wanted)
             .await?;
+        let answer = told.body;
         failpoint::hit("creds.response_read").await;
         if !answer.key.starts_with("sk-") {
             return Err(self.transport.unexpected("the key does not begin with sk-"));
@@ -117,11 +127,12 @@ impl Client {
                 .unexpected("token_id is not the key's SHA-256"));
         }
         Ok(IssuedKey {
-            life: self.life(answer.created_at.or(date), answer.expires)?,
+            life: self.life(answer.created_at.or(told.date), answer.expires)?,
             key: KeyText(answer.key),
             hash,
             models: answer.models,
             max_budget: answer.max_budget,
+            ignored: told.ignored,
         })
     }
 
@@ -136,11 +147,11 @@ impl Client {
             key: hash,
             duration,
         };
-        let (answer, date): (wire::UpdateAnswer, _) = self
+        let told: Answer<wire::UpdateAnswer> = self
             .transport
             .call(Method::POST, "/key/update", &body)
             .await?;
-        self.life(answer.updated_at.or(date), answer.expires)
+        self.life(told.body.updated_at.or(told.date), told.body.expires)
     }
 
     pub(crate) async fn delete_hash(&self, hash: &str) -> Result<Deleted, GatewayError> {
@@ -152,10 +163,10 @@ impl Client {
     }
 
     async fn delete(&self, body: &Value) -> Result<Deleted, GatewayError> {
-        let answer: Result<(wire::DeleteAnswer, _), _> =
+        let answer: Result<Answer<wire::DeleteAnswer>, _> =
             self.transport.call(Method::POST, "/key/delete", body).await;
         match answer {
-            Ok((answer, _)) if answer.deleted_keys.is_empty() => Err(self
+            Ok(answer) if answer.body.deleted_keys.is_empty() => Err(self
                 .transport
                 .unexpected("the deletion succeeded and deleted nothing")),
             Ok(_) => Ok(Deleted::Now),

@@ -5,6 +5,7 @@ use vault_plugin_sdk::Path;
 
 use crate::backend::State;
 
+pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod creds;
 pub(crate) mod roles;
@@ -16,5 +17,6 @@ pub(crate) fn all() -> Vec<Path<State>> {
         roles::path(),
         creds::path(),
         creds::nameless_path(),
+        check::path(),
     ]
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{Request as HttpRequest, State as AxumState};
 use axum::http::StatusCode;
+use axum::response::Response as HttpResponse;
 use serde_json::{Map, Value, json};
 use vault_plugin_sdk::testing::{MemoryStorage, RequestBuilder};
 use vault_plugin_sdk::{Backend, Error, Operation, Response, Secret, Storage};
@@ -113,7 +114,11 @@ impl Mount {
 }
 
 /// One scripted answer.
-pub(crate) type Answer = (u16, String);
+struct Answer {
+    status: u16,
+    body: String,
+    headers: Vec<(&'static str, String)>,
+}
 
 /// A gateway's admin API on loopback that answers from a script, in order, and
 /// remembers what it was asked.
@@ -130,10 +135,23 @@ pub(crate) struct Script {
 
 impl Script {
     pub(crate) fn then(&self, status: u16, body: &(impl ToString + ?Sized)) -> &Self {
-        self.answers
-            .lock()
-            .unwrap()
-            .push_back((status, body.to_string()));
+        self.then_with(status, body, &[])
+    }
+
+    pub(crate) fn then_with(
+        &self,
+        status: u16,
+        body: &(impl ToString + ?Sized),
+        headers: &[(&'static str, &str)],
+    ) -> &Self {
+        self.answers.lock().unwrap().push_back(Answer {
+            status,
+            body: body.to_string(),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        });
         self
     }
 
@@ -154,23 +172,25 @@ impl Gateway {
     }
 }
 
-async fn answer(
-    AxumState(script): AxumState<Script>,
-    request: HttpRequest,
-) -> (StatusCode, String) {
+async fn answer(AxumState(script): AxumState<Script>, request: HttpRequest) -> HttpResponse {
     let path = request.uri().path().to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20)
         .await
         .unwrap();
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     script.asked.lock().unwrap().push((path, body));
-    let (status, body) = script
-        .answers
-        .lock()
-        .unwrap()
-        .pop_front()
-        .unwrap_or_else(|| (500, "the script has ended".into()));
-    (StatusCode::from_u16(status).unwrap(), body)
+    let answer = script.answers.lock().unwrap().pop_front();
+    let answer = answer.unwrap_or_else(|| Answer {
+        status: 500,
+        body: "the script has ended".into(),
+        headers: Vec::new(),
+    });
+    let mut response = HttpResponse::new(answer.body.into());
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap();
+    for (name, value) in answer.headers {
+        response.headers_mut().insert(name, value.parse().unwrap());
+    }
+    response
 }
 
 /// What a gateway answers to a generate call that asked for `life` seconds.

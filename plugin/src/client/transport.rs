@@ -17,6 +17,19 @@ use crate::paths::config::ConfigEntry;
 /// The answers we need are a few kilobytes; more is not a key API.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
+const IGNORED_HEADER: &str = "x-llm-proxy-ignored";
+/// More than a role has fields.
+const MAX_IGNORED: usize = 32;
+
+/// What the gateway answered to a call that it accepted.
+pub(super) struct Answer<T> {
+    pub(super) body: T,
+    /// The gateway's time, by its `Date` header.
+    pub(super) date: Option<DateTime<Utc>>,
+    /// Fields of the request that have no effect at this gateway.
+    pub(super) ignored: Vec<String>,
+}
+
 #[derive(Debug)]
 pub(super) struct Transport {
     http: reqwest::Client,
@@ -43,13 +56,12 @@ impl Transport {
         self.request_timeout
     }
 
-    /// The answer's body, and the gateway's time by its `Date` header.
     pub(super) async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: &(impl Serialize + Sync),
-    ) -> Result<(T, Option<DateTime<Utc>>), GatewayError> {
+    ) -> Result<Answer<T>, GatewayError> {
         let mut request = self
             .http
             .request(method.clone(), format!("{}{path}", self.base_url))
@@ -66,13 +78,18 @@ impl Transport {
         }
         let status = response.status();
         let date = date(&response);
+        let ignored = ignored(&response);
         let body = self.read(response).await?;
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
-        let answer = serde_json::from_slice(&body)
+        let body = serde_json::from_slice(&body)
             .map_err(|_| self.unexpected("the body is not the JSON that this call answers"))?;
-        Ok((answer, date))
+        Ok(Answer {
+            body,
+            date,
+            ignored,
+        })
     }
 
     async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, GatewayError> {
@@ -145,6 +162,30 @@ fn date(response: &reqwest::Response) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc2822(text).ok()?.to_utc())
 }
 
+/// llm-proxy: names, comma-separated, the fields of a request that it takes for
+/// LiteLLM's sake and does not enforce.
+fn ignored(response: &reqwest::Response) -> Vec<String> {
+    response
+        .headers()
+        .get(IGNORED_HEADER)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|name| is_field_name(name))
+        .take(MAX_IGNORED)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// These names end up in warnings, and a gateway may be confused.
+fn is_field_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}
+
 /// The engine's one HTTP client: bounded in time, follows no redirect (which
 /// would carry the admin key elsewhere), uses no proxy of the environment's.
 fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
@@ -172,3 +213,6 @@ fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
         .build()
         .map_err(|_| sdk::Error::user("the TLS settings of config are refused: check ca_cert, or install the system's certificates"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,6 +162,12 @@ async fn hand_out(
             ttl.as_secs()
         ));
     }
+    if !issued.ignored.is_empty() {
+        warnings.push(format!(
+            "this gateway does not enforce {}",
+            issued.ignored.join(", ")
+        ));
+    }
     if req.caller.is_gone() {
         return Err(Error::internal("the caller did not wait for the key"));
     }
