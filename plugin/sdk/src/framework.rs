@@ -17,4 +17,5 @@ pub(crate) mod path;
 pub(crate) mod rollback;
 pub(crate) mod route;
 pub(crate) mod secret;
+pub(crate) mod token;
 pub mod wal;

@@ -30,10 +30,11 @@ pub use framework::{
     path::{DisplayAttrs, Path},
     route::{generic_name, generic_name_with_at, match_all, optional_part},
     secret::SecretType,
+    token::TokenFields,
     wal,
 };
 pub use logical::{
-    auth::{Alias, Auth},
+    auth::{Alias, Auth, TokenType},
     caller::Caller,
     error::{Error, READ_ONLY_TEXT},
     operation::Operation,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    handler::{EndHook, Handler, Hook, KeyHook, WalHandler, WalOutcome, boxed},
+    handler::{EndHook, Handler, HandlerResult, Hook, KeyHook, WalHandler, WalOutcome, boxed},
     path::Path,
     route::Route,
     secret::SecretType,
@@ -59,6 +59,8 @@ pub struct Backend<S> {
     pub(crate) special_paths: SpecialPaths,
     pub(crate) routes: Vec<Route<S>>,
     pub(crate) secrets: BTreeMap<String, Secrets<S>>,
+    pub(crate) auth_renew: Option<Handler<S>>,
+    pub(crate) rotate_credential: Option<Hook<S>>,
     pub(crate) initialize: Option<Hook<S>>,
     pub(crate) periodic: Option<Hook<S>>,
     pub(crate) invalidate: Option<KeyHook<S>>,
@@ -85,6 +87,8 @@ impl<S: Send + Sync + 'static> Backend<S> {
             special_paths: SpecialPaths::default(),
             routes: Vec::new(),
             secrets: BTreeMap::new(),
+            auth_renew: None,
+            rotate_credential: None,
             initialize: None,
             periodic: None,
             invalidate: None,
@@ -127,6 +131,32 @@ impl<S: Send + Sync + 'static> Backend<S> {
             revoke: secret.revoke,
         };
         self.secrets.insert(secret.name, handlers);
+        self
+    }
+
+    /// Extends a login. The request carries it in `auth`, with the path and the
+    /// data of the login; the answer carries it on, with the life that the role
+    /// grants now. Without this hook no login of the mount can be renewed.
+    #[must_use]
+    pub fn auth_renew<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Arc<S>, Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult> + Send + 'static,
+    {
+        self.auth_renew = Some(boxed(handler));
+        self
+    }
+
+    /// Vault Enterprise: rotates the credential that belongs to the request's
+    /// path, when the rotation manager says so. Community servers never call
+    /// it; there an engine offers a path of its own.
+    #[must_use]
+    pub fn rotate_credential<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Arc<S>, Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Error>> + Send + 'static,
+    {
+        self.rotate_credential = Some(boxed(handler));
         self
     }
 

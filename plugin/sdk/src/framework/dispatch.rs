@@ -23,7 +23,9 @@ impl<S: Send + Sync + 'static> Backend<S> {
     pub async fn handle(&self, mut request: Request) -> Result<Option<Response>, Error> {
         self.check()?;
         match request.operation {
+            Operation::Renew if request.auth.is_some() => return self.renew_login(request).await,
             Operation::Renew | Operation::Revoke => return self.handle_lease(request).await,
+            Operation::Rotate => return self.rotate(request).await,
             Operation::Rollback => return rollback::run(self, request).await,
             Operation::Help if normal(&request.path).is_empty() => {
                 return Ok(Some(self.root_help(&request).await));
@@ -135,6 +137,25 @@ impl<S: Send + Sync + 'static> Backend<S> {
         let handler = handler.as_ref().ok_or(Error::UnsupportedOperation)?;
         refuse_on_standby(&request).await?;
         handler(self.state.clone(), request).await
+    }
+
+    /// Vault: a mount without the hook says so to the user, in these words.
+    async fn renew_login(&self, request: Request) -> Result<Option<Response>, Error> {
+        let Some(handler) = &self.auth_renew else {
+            return Err(Error::user("this auth type doesn't support renew"));
+        };
+        refuse_on_standby(&request).await?;
+        handler(self.state.clone(), request).await
+    }
+
+    async fn rotate(&self, request: Request) -> Result<Option<Response>, Error> {
+        let hook = self
+            .rotate_credential
+            .as_ref()
+            .ok_or(Error::UnsupportedOperation)?;
+        refuse_on_standby(&request).await?;
+        hook(self.state.clone(), request).await?;
+        Ok(Some(Response::default()))
     }
 
     /// A failure to learn the server's version must not fail the help: the

@@ -80,7 +80,18 @@ pub struct Field {
     pub(crate) deprecated: bool,
     pub(crate) query: bool,
     pub(crate) allowed_values: Vec<Value>,
-    pub(crate) display_name: String,
+    pub(crate) display: FieldDisplay,
+}
+
+/// How a user interface shows a field. All of it is documentation.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FieldDisplay {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) value: Option<Value>,
+    pub(crate) group: String,
+    pub(crate) edit_type: String,
+    pub(crate) identifier: bool,
 }
 
 impl Field {
@@ -96,7 +107,7 @@ impl Field {
             deprecated: false,
             query: false,
             allowed_values: Vec::new(),
-            display_name: String::new(),
+            display: FieldDisplay::default(),
         }
     }
 
@@ -152,7 +163,43 @@ impl Field {
     /// The field's name in a form.
     #[must_use]
     pub fn display_name(mut self, text: impl Into<String>) -> Self {
-        self.display_name = text.into();
+        self.display.name = text.into();
+        self
+    }
+
+    /// The field's text in a form, where it differs from the description: a form
+    /// knows nothing of commas between items, for example.
+    #[must_use]
+    pub fn display_description(mut self, text: impl Into<String>) -> Self {
+        self.display.description = text.into();
+        self
+    }
+
+    /// A sample value to show in a form.
+    #[must_use]
+    pub fn display_value(mut self, value: impl Into<Value>) -> Self {
+        self.display.value = Some(value.into());
+        self
+    }
+
+    /// The group of a form that the field stands in.
+    #[must_use]
+    pub fn group(mut self, text: impl Into<String>) -> Self {
+        self.display.group = text.into();
+        self
+    }
+
+    /// Vault: the kind of input where the type does not tell: `textarea`, `file`.
+    #[must_use]
+    pub fn edit_type(mut self, text: impl Into<String>) -> Self {
+        self.display.edit_type = text.into();
+        self
+    }
+
+    /// Marks the field that names the thing in a form.
+    #[must_use]
+    pub const fn identifier(mut self) -> Self {
+        self.display.identifier = true;
         self
     }
 }

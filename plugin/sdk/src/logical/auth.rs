@@ -4,10 +4,16 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{LeaseOptions, Map, Sensitive, Value};
 
 /// A login, as answered by an auth engine.
+///
+/// Start from [`Auth::new`] and fill in what is known; the server makes the
+/// token itself, its accessor, and the policies that come from the identity.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct Auth {
     /// The token's life.
     pub lease: LeaseOptions,
@@ -41,10 +47,23 @@ pub struct Auth {
     pub identity_policies: Vec<String>,
     /// A maximum life that nothing extends; zero means not set.
     pub explicit_max_ttl: Duration,
-    /// Vault: 0 default, 1 service, 2 batch, 3 default-service, 4 default-batch.
-    pub token_type: u32,
+    /// The kind of token.
+    pub token_type: TokenType,
     /// Leaves the policy `default` out.
     pub no_default_policy: bool,
+}
+
+impl Auth {
+    /// The login of whoever `name` names within the mount. Vault: without an
+    /// alias there is no identity entity.
+    pub fn new(name: impl Into<String>) -> Self {
+        let alias = Alias::new(name);
+        Self {
+            display_name: alias.name.clone(),
+            alias: Some(alias),
+            ..Self::default()
+        }
+    }
 }
 
 impl fmt::Debug for Auth {
@@ -56,8 +75,40 @@ impl fmt::Debug for Auth {
     }
 }
 
+/// The kind of token that a login gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TokenType {
+    /// What the mount is tuned to.
+    #[default]
+    Default,
+    /// Stored by the server: renewable, revocable, with an accessor.
+    Service,
+    /// Not stored: light, but it can be neither renewed nor revoked.
+    Batch,
+    /// In a mount's tuning: service, unless the login asks for another.
+    DefaultService,
+    /// In a mount's tuning: batch, unless the login asks for another.
+    DefaultBatch,
+}
+
+impl TokenType {
+    /// Vault: the word that its API uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Service => "service",
+            Self::Batch => "batch",
+            Self::DefaultService => "default-service",
+            Self::DefaultBatch => "default-batch",
+        }
+    }
+}
+
 /// One name of an identity in one mount.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Alias {
     /// Type of the auth mount.
     pub mount_type: String,
@@ -75,4 +126,14 @@ pub struct Alias {
     pub custom_metadata: BTreeMap<String, String>,
     /// Whether it is local to one cluster.
     pub local: bool,
+}
+
+impl Alias {
+    /// An alias of the mount that answers it.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
 }

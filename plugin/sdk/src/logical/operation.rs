@@ -36,6 +36,10 @@ pub enum Operation {
     Renew,
     /// The tick that a server sends every minute.
     Rollback,
+    /// Vault Enterprise: its rotation manager says that a credential is due.
+    Rotate,
+    /// Vault Enterprise: a copy out of a storage snapshot.
+    Recover,
     /// OpenBao's recursive listing.
     Scan,
     /// A word this version does not know.
@@ -59,6 +63,8 @@ impl Operation {
             Self::Revoke => "revoke",
             Self::Renew => "renew",
             Self::Rollback => "rollback",
+            Self::Rotate => "rotate",
+            Self::Recover => "recover",
             Self::Scan => "scan",
             Self::Other(word) => word,
         }
@@ -81,6 +87,8 @@ impl From<&str> for Operation {
             "revoke" => Self::Revoke,
             "renew" => Self::Renew,
             "rollback" => Self::Rollback,
+            "rotate" => Self::Rotate,
+            "recover" => Self::Recover,
             "scan" => Self::Scan,
             other => Self::Other(other.to_owned()),
         }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 
 use chrono::{DateTime, Utc};
 
-use crate::{Auth, LeaseOptions, Map, Secret, Sensitive, Value};
+use crate::{Alias, Auth, LeaseOptions, Map, Secret, Sensitive, Value};
 
 /// An answer.
 #[derive(Clone, Default)]
@@ -74,6 +74,32 @@ impl Response {
             secret: Some(secret),
             ..Self::default()
         }
+    }
+
+    /// A login: the server makes a token of it.
+    pub fn login(auth: Auth) -> Self {
+        Self {
+            auth: Some(auth),
+            ..Self::default()
+        }
+    }
+
+    /// The answer to [`Operation::AliasLookahead`](crate::Operation): whose
+    /// alias this login would use, without logging in.
+    pub fn alias(alias: Alias) -> Self {
+        Self::login(Auth {
+            alias: Some(alias),
+            ..Auth::default()
+        })
+    }
+
+    /// The answer to [`Operation::ResolveRole`](crate::Operation): the role that
+    /// this login would use, which quotas can be bound to.
+    pub fn role(name: impl Into<String>) -> Self {
+        Self::data(Map::from_iter([(
+            "role".to_owned(),
+            Value::String(name.into()),
+        )]))
     }
 
     /// Adds a warning.

@@ -55,17 +55,38 @@ pub(super) fn of(field: &Field, describe: bool) -> Value {
     if field.deprecated {
         schema.insert("deprecated".to_owned(), true.into());
     }
-    let mut display = Map::new();
-    if !field.display_name.is_empty() {
-        display.insert("name".to_owned(), field.display_name.as_str().into());
-    }
-    if field.sensitive {
-        display.insert("sensitive".to_owned(), true.into());
-    }
+    let display = display(field);
     if !display.is_empty() {
         schema.insert("x-vault-displayAttrs".to_owned(), display.into());
     }
     schema.into()
+}
+
+fn display(field: &Field) -> Map<String, Value> {
+    let shown = &field.display;
+    let mut display = Map::new();
+    for (key, text) in [
+        ("name", &shown.name),
+        ("description", &shown.description),
+        ("group", &shown.group),
+        ("editType", &shown.edit_type),
+    ] {
+        if !text.is_empty() {
+            display.insert(key.to_owned(), text.as_str().into());
+        }
+    }
+    if let Some(value) = &shown.value {
+        display.insert("value".to_owned(), value.clone());
+    }
+    for (key, flag) in [
+        ("sensitive", field.sensitive),
+        ("identifier", shown.identifier),
+    ] {
+        if flag {
+            display.insert(key.to_owned(), true.into());
+        }
+    }
+    display
 }
 
 /// A path or query parameter.

@@ -5,7 +5,7 @@
 use vault_plugin_proto::{logical, pb};
 
 use super::{ConvertError, from_nanos, json, lease_in, lease_out, object, to_nanos};
-use crate::{Alias, Auth, Entity, Group, Sensitive};
+use crate::{Alias, Auth, Entity, Group, Sensitive, TokenType};
 
 pub(super) fn auth_in(auth: pb::Auth) -> Result<Auth, ConvertError> {
     Ok(Auth {
@@ -25,7 +25,7 @@ pub(super) fn auth_in(auth: pb::Auth) -> Result<Auth, ConvertError> {
         token_policies: auth.token_policies,
         identity_policies: auth.identity_policies,
         explicit_max_ttl: from_nanos(auth.explicit_max_ttl),
-        token_type: auth.token_type,
+        token_type: token_type_in(auth.token_type),
         no_default_policy: auth.no_default_policy,
     })
 }
@@ -48,8 +48,29 @@ pub(super) fn auth_out(auth: Auth) -> pb::Auth {
         token_policies: auth.token_policies,
         identity_policies: auth.identity_policies,
         explicit_max_ttl: to_nanos(auth.explicit_max_ttl),
-        token_type: auth.token_type,
+        token_type: token_type_out(auth.token_type),
         no_default_policy: auth.no_default_policy,
+    }
+}
+
+/// A number that this version does not know leaves the choice to the server.
+const fn token_type_in(number: u32) -> TokenType {
+    match number {
+        1 => TokenType::Service,
+        2 => TokenType::Batch,
+        3 => TokenType::DefaultService,
+        4 => TokenType::DefaultBatch,
+        _ => TokenType::Default,
+    }
+}
+
+const fn token_type_out(token_type: TokenType) -> u32 {
+    match token_type {
+        TokenType::Default => 0,
+        TokenType::Service => 1,
+        TokenType::Batch => 2,
+        TokenType::DefaultService => 3,
+        TokenType::DefaultBatch => 4,
     }
 }
 

@@ -1,11 +1,11 @@
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::DateTime;
 use vault_plugin_proto::pb;
 
 use super::{ConvertError, request, response};
 use crate::{
-    Error, LeaseOptions, Map, Operation, Request, Response, Value,
+    Alias, Auth, Error, LeaseOptions, Map, Operation, Request, Response, TokenType, Value,
     testing::{MemoryStorage, StaticSystemView},
 };
 
@@ -110,14 +110,65 @@ fn unset_and_negative_times_are_not_set() {
 }
 
 #[test]
+fn a_login_goes_round() {
+    let mut login = Auth::new("ann");
+    login.internal_data = Map::from_iter([("role".to_owned(), Value::from("ops"))]);
+    login.lease.ttl = Duration::from_secs(60);
+    login.policies = vec!["p".to_owned()];
+    login.metadata = BTreeMap::from([("k".to_owned(), "v".to_owned())]);
+    login.period = Duration::from_secs(30);
+    login.explicit_max_ttl = Duration::from_secs(90);
+    login.num_uses = 5;
+    login.bound_cidrs = vec!["10.0.0.0/8".to_owned()];
+    login.group_aliases = vec![Alias::new("team")];
+    login.no_default_policy = true;
+    for token_type in [
+        TokenType::Default,
+        TokenType::Service,
+        TokenType::Batch,
+        TokenType::DefaultService,
+        TokenType::DefaultBatch,
+    ] {
+        login.token_type = token_type;
+        let answer = response(Response::login(login.clone()));
+        let message = pb::Request {
+            auth: answer.auth,
+            ..with_data("{}")
+        };
+        let back = convert(message).unwrap().auth.unwrap();
+        assert_eq!(back.token_type, token_type);
+        assert_eq!(back.internal_data["role"], "ops");
+        assert_eq!(
+            (back.alias, back.display_name.as_str()),
+            (login.alias.clone(), "ann")
+        );
+        assert_eq!(
+            (back.lease, back.period),
+            (login.lease.clone(), login.period)
+        );
+        assert_eq!(
+            (back.policies, back.metadata),
+            (login.policies.clone(), login.metadata.clone())
+        );
+        assert_eq!(
+            (back.bound_cidrs, back.num_uses),
+            (login.bound_cidrs.clone(), 5)
+        );
+        assert_eq!(back.explicit_max_ttl, login.explicit_max_ttl);
+        assert_eq!(back.group_aliases, login.group_aliases);
+        assert!(back.no_default_policy);
+    }
+}
+
+#[test]
 fn an_unknown_operation_is_kept() {
     let message = pb::Request {
-        operation: "recover".to_owned(),
+        operation: "newer".to_owned(),
         ..pb::Request::default()
     };
     assert_eq!(
         convert(message).unwrap().operation,
-        Operation::Other("recover".to_owned())
+        Operation::Other("newer".to_owned())
     );
 }
 
