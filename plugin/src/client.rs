@@ -18,6 +18,7 @@ use crate::paths::config::ConfigEntry;
 mod gateway;
 mod master_key;
 mod refusal;
+mod resolver;
 mod transport;
 pub(crate) mod wire;
 

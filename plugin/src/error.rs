@@ -5,6 +5,10 @@ use thiserror::Error;
 use vault_plugin_sdk as sdk;
 
 pub(crate) const NO_CONNECTION: &str = "no connection";
+pub(crate) const FORBIDDEN_ADDRESS: &str =
+    "its name leads to a link-local or metadata address, where no gateway is";
+pub(crate) const BAD_CERTIFICATE: &str =
+    "its certificate is not accepted: see ca_cert and tls_server_name";
 
 /// A call of the gateway that did not do what it should. Carries the gateway's
 /// address and no secret.
@@ -48,7 +52,9 @@ impl GatewayError {
     /// not accept the admin key.
     pub(crate) fn changed_nothing(&self) -> bool {
         match self {
-            Self::Unreachable { reason, .. } => *reason == NO_CONNECTION,
+            Self::Unreachable { reason, .. } => {
+                [NO_CONNECTION, FORBIDDEN_ADDRESS, BAD_CERTIFICATE].contains(reason)
+            }
             Self::AdminKeyRefused { .. } => true,
             Self::Refused { .. } | Self::Failed { .. } | Self::Unexpected { .. } => false,
         }

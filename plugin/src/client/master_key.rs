@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Far above any gateway's key, far below what a server takes as a header.
+const MAX_BYTES: usize = 1024;
+
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct MasterKey(String);
@@ -15,6 +18,9 @@ impl MasterKey {
         let text = text.trim();
         if text.is_empty() {
             return Err("master_key must not be empty");
+        }
+        if text.len() > MAX_BYTES {
+            return Err("master_key is longer than 1024 bytes");
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("master_key must be printable ASCII without spaces");

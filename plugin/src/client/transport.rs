@@ -1,16 +1,20 @@
 //! One HTTP call to the gateway and what can go wrong with it. Bounded in time
 //! and size; never shows the admin key.
 
+use std::error::Error;
+use std::io;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::{Method, StatusCode, header, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::{Host, Url};
 use vault_plugin_sdk as sdk;
 
+use super::resolver::{self, Forbidden, Resolver};
 use super::{MasterKey, refusal};
-use crate::error::{GatewayError, NO_CONNECTION};
+use crate::error::{BAD_CERTIFICATE, FORBIDDEN_ADDRESS, GatewayError, NO_CONNECTION};
 use crate::failpoint;
 use crate::paths::config::ConfigEntry;
 
@@ -34,14 +38,18 @@ pub(super) struct Answer<T> {
 pub(super) struct Transport {
     http: reqwest::Client,
     base_url: String,
+    /// Where the calls go: `base_url`, under the name in its certificate.
+    target: Target,
     request_timeout: Duration,
     master_key: MasterKey,
 }
 
 impl Transport {
     pub(super) fn new(config: &ConfigEntry) -> Result<Self, sdk::Error> {
+        let target = Target::of(config)?;
         Ok(Self {
-            http: http_client(config)?,
+            http: http_client(config, &target)?,
+            target,
             base_url: config.base_url.clone(),
             request_timeout: config.request_timeout(),
             master_key: config.master_key.clone(),
@@ -64,8 +72,11 @@ impl Transport {
     ) -> Result<Answer<T>, GatewayError> {
         let mut request = self
             .http
-            .request(method.clone(), format!("{}{path}", self.base_url))
+            .request(method.clone(), format!("{}{path}", self.target.url))
             .bearer_auth(self.master_key.expose());
+        if let Some(host) = &self.target.host_header {
+            request = request.header(header::HOST, host);
+        }
         if method != Method::GET {
             request = request.json(body);
         }
@@ -110,13 +121,7 @@ impl Transport {
     fn unreachable(&self, error: &reqwest::Error) -> GatewayError {
         GatewayError::Unreachable {
             base_url: self.base_url.clone(),
-            reason: if error.is_timeout() {
-                "no answer within request_timeout"
-            } else if error.is_connect() {
-                NO_CONNECTION
-            } else {
-                "the connection broke"
-            },
+            reason: reason(error),
         }
     }
 
@@ -186,13 +191,62 @@ fn is_field_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }
 
+/// The address that requests are made of. TLS takes the name to send and to
+/// verify from there, so a `tls_server_name` stands in it, while connections go
+/// to the host of `base_url` and the gateway sees that in `Host`.
+#[derive(Debug)]
+struct Target {
+    url: String,
+    host_header: Option<String>,
+    connect_to: Option<Host<String>>,
+}
+
+impl Target {
+    fn of(config: &ConfigEntry) -> Result<Self, sdk::Error> {
+        let unusable = || sdk::Error::user("base_url of config is no address: write it again");
+        let mut url = Url::parse(&config.base_url).map_err(|_| unusable())?;
+        let host = url.host().ok_or_else(unusable)?.to_owned();
+        let is_forbidden = match host {
+            Host::Ipv4(ip) => resolver::is_forbidden(ip.into()),
+            Host::Ipv6(ip) => resolver::is_forbidden(ip.into()),
+            Host::Domain(_) => false,
+        };
+        if is_forbidden {
+            return Err(sdk::Error::user(
+                "base_url is a link-local or metadata address, which is no gateway's: write its real address",
+            ));
+        }
+        if config.tls_server_name.is_empty() {
+            return Ok(Self {
+                url: config.base_url.clone(),
+                host_header: None,
+                connect_to: None,
+            });
+        }
+        let host_header = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_string(),
+        };
+        url.set_host(Some(&config.tls_server_name))
+            .map_err(|_| unusable())?;
+        Ok(Self {
+            url: url.as_str().trim_end_matches('/').to_owned(),
+            host_header: Some(host_header),
+            connect_to: Some(host),
+        })
+    }
+}
+
 /// The engine's one HTTP client: bounded in time, follows no redirect (which
 /// would carry the admin key elsewhere), uses no proxy of the environment's.
-fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
+fn http_client(config: &ConfigEntry, target: &Target) -> Result<reqwest::Client, sdk::Error> {
     let mut builder = reqwest::Client::builder()
         .timeout(config.request_timeout())
         .redirect(redirect::Policy::none())
         .no_proxy()
+        .dns_resolver(Resolver {
+            instead: target.connect_to.clone(),
+        })
         .user_agent(concat!(
             "vault-plugin-secrets-litellm/",
             env!("CARGO_PKG_VERSION")
@@ -212,6 +266,47 @@ fn http_client(config: &ConfigEntry) -> Result<reqwest::Client, sdk::Error> {
     builder
         .build()
         .map_err(|_| sdk::Error::user("the TLS settings of config are refused: check ca_cert, or install the system's certificates"))
+}
+
+/// What a call of the gateway failed of, where it got no answer.
+fn reason(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "no answer within request_timeout"
+    } else if has_cause(error, |cause| cause.is::<Forbidden>()) {
+        FORBIDDEN_ADDRESS
+    } else if has_cause(error, is_bad_certificate) {
+        BAD_CERTIFICATE
+    } else if error.is_connect() {
+        NO_CONNECTION
+    } else {
+        "the connection broke"
+    }
+}
+
+fn has_cause(error: &reqwest::Error, matches: impl Fn(&(dyn Error + 'static)) -> bool) -> bool {
+    let mut next = error.source();
+    while let Some(cause) = next {
+        if matches(cause) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+fn is_bad_certificate(cause: &(dyn Error + 'static)) -> bool {
+    // An `io::Error` names not what it holds as its source, but that one's.
+    let mut cause = cause;
+    while let Some(held) = cause
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        cause = held;
+    }
+    matches!(
+        cause.downcast_ref::<rustls::Error>(),
+        Some(rustls::Error::InvalidCertificate(_))
+    )
 }
 
 #[cfg(test)]

@@ -25,6 +25,13 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 10;
 /// A request of Vault's own ends after 90 s; the engine must answer before.
 const MAX_TIMEOUT_SECONDS: u64 = 60;
 
+/// What browsers and gateways take of a URL.
+const MAX_URL_BYTES: usize = 2048;
+/// DNS: the longest name.
+const MAX_HOST_BYTES: usize = 253;
+/// A dozen roots; a server's whole store is no pinning.
+const MAX_CA_CERT_BYTES: usize = 64 << 10;
+
 /// The stored configuration. Fields added later need a default, so that entries
 /// written by an older version keep loading.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +40,9 @@ pub(crate) struct ConfigEntry {
     pub(crate) master_key: MasterKey,
     #[serde(default)]
     pub(crate) ca_cert: String,
+    /// Empty means the host of `base_url`.
+    #[serde(default)]
+    pub(crate) tls_server_name: String,
     #[serde(default)]
     pub(crate) insecure_tls: bool,
     #[serde(default = "default_timeout_seconds")]
@@ -64,6 +74,7 @@ pub(crate) fn path() -> Path<State> {
         .field(Field::new("master_key", FieldType::String).description("Admin key of the gateway. Never returned. Also accepted as admin_key.").sensitive())
         .field(Field::new("admin_key", FieldType::String).description("Another name for master_key.").sensitive())
         .field(Field::new("ca_cert", FieldType::String).description("PEM certificates that the gateway's own must lead to; the system's are used when empty."))
+        .field(Field::new("tls_server_name", FieldType::String).description("DNS name to send to the gateway and to demand of its certificate, where that is not the host of base_url."))
         .field(Field::new("insecure_tls", FieldType::Bool).description("Accept any certificate of the gateway. For tests only."))
         .field(Field::new("request_timeout", FieldType::DurationSecond).description("How long one call of the gateway may take (default 10s, at most 60s)."))
         .field(Field::new("verify_connection", FieldType::Bool).description("Prove address and key by a call before saving (default true)."))
@@ -87,6 +98,7 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     let answer = Map::from_iter([
         ("base_url".to_owned(), json!(entry.base_url)),
         ("ca_cert".to_owned(), json!(entry.ca_cert)),
+        ("tls_server_name".to_owned(), json!(entry.tls_server_name)),
         ("insecure_tls".to_owned(), json!(entry.insecure_tls)),
         (
             "request_timeout".to_owned(),
@@ -102,15 +114,12 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
 }
 
 async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
-    if req.data.contains_key("tls_server_name") {
-        return Err(Error::user(
-            "tls_server_name is not yet supported: use the name in the gateway's certificate as the host of base_url",
-        ));
-    }
     let _writing = state.writing.lock().await;
     let entry = merged(load(&req).await?, &req.fields)?;
+    // Built even where nothing is called, so that what can't work is not saved.
+    let client = Client::new(&entry)?;
     if entry.verify_connection {
-        Client::new(&entry)?.verify().await.map_err(Error::from)?;
+        client.verify().await?;
     }
     state
         .change_config(put_json(req.storage.as_ref(), STORAGE_KEY, &entry))
@@ -147,6 +156,7 @@ fn merged(stored: Option<ConfigEntry>, fields: &FieldData) -> Result<ConfigEntry
             base_url: String::new(),
             master_key: MasterKey::default(),
             ca_cert: String::new(),
+            tls_server_name: String::new(),
             insecure_tls: false,
             request_timeout_seconds: DEFAULT_TIMEOUT_SECONDS,
             verify_connection: true,
@@ -171,7 +181,15 @@ fn merged(stored: Option<ConfigEntry>, fields: &FieldData) -> Result<ConfigEntry
         return Err(Error::user("base_url and master_key are both required"));
     }
     if let Some(pem) = fields.string_opt("ca_cert") {
-        entry.ca_cert = pem;
+        entry.ca_cert = checked_length("ca_cert", pem, MAX_CA_CERT_BYTES)?;
+    }
+    if let Some(name) = fields.string_opt("tls_server_name") {
+        entry.tls_server_name = checked_server_name(&name)?;
+    }
+    if !entry.tls_server_name.is_empty() && entry.base_url.starts_with("http://") {
+        return Err(Error::user(
+            "tls_server_name needs an https base_url: write one, or an empty tls_server_name",
+        ));
     }
     if let Some(insecure) = fields.bool_opt("insecure_tls") {
         entry.insecure_tls = insecure;
@@ -210,6 +228,15 @@ fn checked_url(field: &str, text: &str) -> Result<String, Error> {
             "{field} {why}, for example https://gateway.example.com:4001"
         ))
     };
+    if text.len() > MAX_URL_BYTES {
+        return Err(Error::user(format!(
+            "{field} is longer than {MAX_URL_BYTES} bytes"
+        )));
+    }
+    // The parser would drop line breaks and tabs without a word.
+    if text.trim().contains(char::is_control) {
+        return Err(bad("must not hold control characters"));
+    }
     let url = Url::parse(text.trim()).map_err(|_| bad("must be a whole URL"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad("must begin with http:// or https://"));
@@ -224,6 +251,31 @@ fn checked_url(field: &str, text: &str) -> Result<String, Error> {
         return Err(bad("must not carry a query or a fragment"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// What TLS sends as server name. TLS: an address can't be sent, only a name.
+fn checked_server_name(text: &str) -> Result<String, Error> {
+    let name = text.trim();
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    let is_plain = |host: &url::Host| matches!(host, url::Host::Domain(host) if host == name);
+    // A name with a colon, a slash or the like is none of a host.
+    match url::Host::parse(name) {
+        Ok(host) if is_plain(&host) && name.len() <= MAX_HOST_BYTES => Ok(name.to_owned()),
+        _ => Err(Error::user(
+            "tls_server_name must be a DNS name in lower case, for example gateway.internal",
+        )),
+    }
+}
+
+fn checked_length(field: &str, text: String, max_bytes: usize) -> Result<String, Error> {
+    if text.len() > max_bytes {
+        return Err(Error::user(format!(
+            "{field} is longer than {max_bytes} bytes"
+        )));
+    }
+    Ok(text)
 }
 
 fn checked_timeout(timeout: Duration) -> Result<u64, Error> {

@@ -1,6 +1,7 @@
 //! `config` through the backend's public surface, with storage in memory.
 
-use serde_json::json;
+use serde_json::{Value, json};
+use vault_plugin_sdk::put_json;
 
 use crate::testing::{GOOD_CONFIG, Mount};
 
@@ -53,58 +54,96 @@ async fn both_dialects_name_the_same_fields() {
     assert_eq!(answer["base_url"], "http://127.0.0.1:4001");
 }
 
-#[tokio::test]
-async fn bad_input_says_what_to_do_and_saves_nothing() {
+async fn check_refused(data: Value, expected: &str) {
     let mount = Mount::new();
-    for (data, expected) in [
-        (json!({}), "both required"),
-        (json!({"base_url": "http://a"}), "both required"),
-        (
-            json!({"base_url": "gateway:4001", "master_key": "k"}),
-            "http://",
-        ),
-        (json!({"base_url": "ftp://a", "master_key": "k"}), "http://"),
-        (
-            json!({"base_url": "not a url", "master_key": "k"}),
-            "whole URL",
-        ),
-        (
-            json!({"base_url": "http://u:p@a", "master_key": "k"}),
-            "user name",
-        ),
-        (
-            json!({"base_url": "http://a?x=1", "master_key": "k"}),
-            "query",
-        ),
-        (
-            json!({"base_url": "http://a", "master_key": "a b"}),
-            "printable",
-        ),
-        (
-            json!({"base_url": "http://a", "url": "http://b", "master_key": "k"}),
-            "only one",
-        ),
-        (
-            json!({"base_url": "http://a", "master_key": "k", "request_timeout": "0s"}),
-            "at least 1s",
-        ),
-        (
-            json!({"base_url": "http://a", "master_key": "k", "request_timeout": "2m"}),
-            "at most 60s",
-        ),
-        (
-            json!({"base_url": "https://a", "master_key": "k", "ca_cert": "junk"}),
-            "ca_cert",
-        ),
-        (
-            json!({"base_url": "https://a", "master_key": "k", "tls_server_name": "x"}),
-            "not yet supported",
-        ),
-    ] {
+    for verify in [true, false] {
+        let mut data = data.clone();
+        data["verify_connection"] = json!(verify);
         let text = mount.refused("config", data.clone()).await;
         assert!(text.contains(expected), "{data}: {text}");
         assert!(mount.read("config").await.unwrap().is_none(), "{data}");
     }
+}
+
+#[tokio::test]
+async fn a_bad_address_says_what_to_do_and_saves_nothing() {
+    for (base_url, expected) in [
+        ("gateway:4001", "http://"),
+        ("ftp://a", "http://"),
+        ("not a url", "whole URL"),
+        ("http://u:p@a", "user name"),
+        ("http://a?x=1", "query"),
+        ("http://a#x", "fragment"),
+        ("http://a\n.example", "control"),
+        (
+            &format!("http://a/{}", "x".repeat(3000)),
+            "longer than 2048",
+        ),
+        ("http://169.254.169.254/latest", "link-local"),
+        ("http://2852039166", "link-local"),
+        ("https://[::ffff:169.254.169.254]:443", "link-local"),
+    ] {
+        check_refused(json!({"base_url": base_url, "master_key": "k"}), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bad_field_says_what_to_do_and_saves_nothing() {
+    check_refused(json!({}), "both required").await;
+    check_refused(json!({"base_url": "http://a"}), "both required").await;
+    for (fields, expected) in [
+        (json!({"master_key": "a b"}), "printable"),
+        (json!({"master_key": "k".repeat(2000)}), "longer than 1024"),
+        (json!({"master_key": ""}), "empty"),
+        (json!({"master_key": ["k"]}), "validation failed"),
+        (json!({"admin_key": "other"}), "only one"),
+        (json!({"url": "http://b"}), "only one"),
+        (json!({"request_timeout": "0s"}), "at least 1s"),
+        (json!({"request_timeout": "2m"}), "at most 60s"),
+        (json!({"request_timeout": -1}), "validation failed"),
+        (json!({"public_url": "ftp://a"}), "public_url must begin"),
+        (json!({"ca_cert": "junk"}), "ca_cert"),
+        (json!({"ca_cert": "x".repeat(70_000)}), "ca_cert is longer"),
+        (json!({"tls_server_name": "10.0.0.1"}), "DNS name"),
+        (json!({"tls_server_name": "a:443"}), "DNS name"),
+        (
+            json!({"base_url": "http://a", "tls_server_name": "x"}),
+            "needs an https",
+        ),
+    ] {
+        let mut data = json!({"base_url": "https://a", "master_key": "k"});
+        data.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        check_refused(data, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stored_link_local_address_is_not_called() {
+    let mount = Mount::new();
+    let stored = json!({"base_url": "http://169.254.169.254", "master_key": "sk-canary"});
+    put_json(mount.storage.as_ref(), "config", &stored)
+        .await
+        .unwrap();
+    let error = mount.read("check").await.unwrap_err().to_string();
+    assert!(
+        error.contains("link-local") && !error.contains("canary"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_of_the_first_version_keeps_loading() {
+    let mount = Mount::new();
+    let stored = json!({"base_url": "http://127.0.0.1:4001", "master_key": "sk-canary"});
+    put_json(mount.storage.as_ref(), "config", &stored)
+        .await
+        .unwrap();
+    let answer = mount.read("config").await.unwrap().unwrap().data.unwrap();
+    assert_eq!(answer["request_timeout"], 10);
+    assert_eq!(answer["verify_connection"], true);
+    assert_eq!(answer["tls_server_name"], "");
 }
 
 #[tokio::test]
