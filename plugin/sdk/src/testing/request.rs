@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::{MemoryStorage, StaticSystemView};
-use crate::{Map, Operation, Request, Secret, Storage, SystemView, Value};
+use crate::{Auth, Map, Operation, Request, Secret, Storage, SystemView, Value};
 
 /// A request under construction, over empty storage and an active node.
 #[derive(Debug)]
@@ -55,6 +55,29 @@ impl RequestBuilder {
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.request.secret = Some(secret);
+        self
+    }
+
+    /// Renews this login.
+    #[must_use]
+    pub fn auth(mut self, auth: Auth) -> Self {
+        self.request.auth = Some(auth);
+        self
+    }
+
+    /// Carries this header, which the mount lets through.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        let values = self.request.headers.entry(name.to_owned()).or_default();
+        values.push(value.to_owned());
+        self
+    }
+
+    /// Comes from this address.
+    #[must_use]
+    pub fn remote_addr(mut self, address: &str) -> Self {
+        let connection = self.request.connection.get_or_insert_default();
+        address.clone_into(&mut connection.remote_addr);
         self
     }
 

@@ -3,7 +3,8 @@
 //! Owns fixed answers; the role of the node can change while a test runs.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -23,6 +24,15 @@ pub struct StaticSystemView {
     pub max_lease_ttl: Duration,
     /// The known identities.
     pub entities: Vec<Entity>,
+    /// The groups of each identity, by its id.
+    pub groups: BTreeMap<String, Vec<Group>>,
+    /// What each password policy generates.
+    pub passwords: BTreeMap<String, String>,
+    /// Whether the mount is local to this cluster.
+    pub local_mount: bool,
+    /// What the server says of itself.
+    pub plugin_env: PluginEnv,
+    tainted: AtomicBool,
     replication: AtomicU32,
 }
 
@@ -33,6 +43,14 @@ impl Default for StaticSystemView {
             default_lease_ttl: MONTH,
             max_lease_ttl: MONTH,
             entities: Vec::new(),
+            groups: BTreeMap::new(),
+            passwords: BTreeMap::new(),
+            local_mount: false,
+            plugin_env: PluginEnv {
+                version: "0.0.0-test".to_owned(),
+                ..PluginEnv::default()
+            },
+            tainted: AtomicBool::new(false),
             replication: AtomicU32::new(0),
         }
     }
@@ -55,6 +73,11 @@ impl StaticSystemView {
     pub fn set_replication_bits(&self, bits: u32) {
         self.replication.store(bits, Ordering::SeqCst);
     }
+
+    /// Says whether the mount is being removed.
+    pub fn set_tainted(&self, tainted: bool) {
+        self.tainted.store(tainted, Ordering::SeqCst);
+    }
 }
 
 #[async_trait]
@@ -68,7 +91,7 @@ impl SystemView for StaticSystemView {
     }
 
     async fn tainted(&self) -> Result<bool, SystemError> {
-        Ok(false)
+        Ok(self.tainted.load(Ordering::SeqCst))
     }
 
     async fn caching_disabled(&self) -> Result<bool, SystemError> {
@@ -86,7 +109,7 @@ impl SystemView for StaticSystemView {
     }
 
     async fn local_mount(&self) -> Result<bool, SystemError> {
-        Ok(false)
+        Ok(self.local_mount)
     }
 
     async fn entity_info(&self, entity_id: &str) -> Result<Option<Entity>, SystemError> {
@@ -97,19 +120,19 @@ impl SystemView for StaticSystemView {
             .cloned())
     }
 
-    async fn groups_for_entity(&self, _: &str) -> Result<Vec<Group>, SystemError> {
-        Ok(Vec::new())
+    async fn groups_for_entity(&self, entity_id: &str) -> Result<Vec<Group>, SystemError> {
+        Ok(self.groups.get(entity_id).cloned().unwrap_or_default())
     }
 
     async fn plugin_env(&self) -> Result<PluginEnv, SystemError> {
-        Ok(PluginEnv {
-            version: "0.0.0-test".to_owned(),
-            ..PluginEnv::default()
-        })
+        Ok(self.plugin_env.clone())
     }
 
-    async fn generate_password_from_policy(&self, _: &str) -> Result<Sensitive, SystemError> {
-        Err(SystemError::Unsupported)
+    async fn generate_password_from_policy(&self, policy: &str) -> Result<Sensitive, SystemError> {
+        let password = self.passwords.get(policy).ok_or_else(|| {
+            SystemError::Refused(format!("the test knows no password policy {policy:?}"))
+        })?;
+        Ok(Sensitive::new(password))
     }
 
     async fn response_wrap_data(
