@@ -12,6 +12,7 @@ mod backend;
 mod client;
 mod error;
 mod failpoint;
+mod grant;
 mod paths;
 mod secret_key;
 #[cfg(test)]

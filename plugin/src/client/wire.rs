@@ -19,6 +19,9 @@ pub(crate) struct GenerateRequest {
     pub(crate) metadata: Map<String, Value>,
     /// `llm_api`: the key can call models and manage nothing.
     pub(crate) key_type: &'static str,
+    /// All other fields; none of the names above.
+    #[serde(flatten)]
+    pub(crate) more: Map<String, Value>,
 }
 
 /// LiteLLM: a duration is a whole number with its unit.

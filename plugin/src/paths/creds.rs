@@ -119,23 +119,20 @@ async fn lease_ttl(req: &Request, role: &RoleEntry) -> Result<Duration, Error> {
 }
 
 fn request(req: &Request, role: &RoleEntry, name: &str, ttl: Duration) -> GenerateRequest {
-    let mut metadata = role.metadata.clone();
-    for (field, value) in [
+    let metadata = [
         ("vault_mount", req.mount_point.as_str()),
         ("vault_role", name),
         ("vault_entity_id", req.entity_id.as_str()),
         ("vault_request_id", req.id.as_str()),
-    ] {
-        metadata.insert(field.into(), Value::from(value));
-    }
-    GenerateRequest {
-        key_alias: alias::new(&role.key_alias_prefix, name),
-        duration: ttl + secret_key::EXPIRY_SLACK,
-        models: role.models.clone(),
-        max_budget: role.budget(),
-        metadata,
-        key_type: "llm_api",
-    }
+    ];
+    role.grant.request(
+        alias::new(&role.grant.key_alias_prefix, name),
+        ttl + secret_key::EXPIRY_SLACK,
+        metadata
+            .into_iter()
+            .map(|(field, value)| (field.to_owned(), Value::from(value)))
+            .collect(),
+    )
 }
 
 /// Checks what was granted and forgets the write-ahead entry: the last moment

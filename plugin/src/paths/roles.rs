@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use vault_plugin_sdk::{
     Error, Field, FieldData, FieldType, Operation, Path, Request, Response, generic_name, get_json,
     put_json,
 };
 
-use crate::alias;
 use crate::backend::State;
+use crate::grant::Grant;
 
 const LIST_SYNOPSIS: &str = "The names of the roles.";
 const LIST_DESCRIPTION: &str = "Lists the roles that creds can be read for.";
@@ -21,60 +21,29 @@ const DESCRIPTION: &str = "A role says which models its keys may call, what each
 and how long its lease lives. Leases that exist already keep the terms they were issued with.";
 
 const STORAGE_PREFIX: &str = "roles/";
-const DEFAULT_ALIAS_PREFIX: &str = "vault";
-
-/// The engine's own metadata fields begin with this; a role cannot set them.
-const RESERVED_METADATA_PREFIX: &str = "vault_";
 
 /// Fields of the contract that this version does not enforce. They are refused,
 /// because a limit that is accepted and not enforced is worse than an error.
-const NOT_YET_SUPPORTED: [&str; 16] = [
-    "allowed_cidrs",
-    "allowed_routes",
-    "budget_duration",
+const NOT_YET_SUPPORTED: [&str; 6] = [
     "entity_budget",
     "entity_budget_duration",
-    "key_request",
-    "max_parallel_requests",
-    "model_max_budget",
-    "model_rpm_limit",
-    "model_tpm_limit",
     "role_budget",
     "role_budget_duration",
-    "rpm_limit",
     "team_id_template",
-    "tpm_limit",
     "user_id_template",
 ];
 
 /// A stored role. Fields added later need a default, so that entries written by
 /// an older version keep loading.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RoleEntry {
-    /// Empty means every model.
-    pub(crate) models: Vec<String>,
-    /// US dollars a key; zero means no cap.
-    pub(crate) max_budget: f64,
+    #[serde(flatten)]
+    pub(crate) grant: Grant,
     /// Zero means the mount's default.
     pub(crate) ttl_seconds: u64,
     /// Zero means the mount's maximum.
     pub(crate) max_ttl_seconds: u64,
-    pub(crate) key_alias_prefix: String,
-    pub(crate) metadata: Map<String, Value>,
-}
-
-impl Default for RoleEntry {
-    fn default() -> Self {
-        Self {
-            models: Vec::new(),
-            max_budget: 0.0,
-            ttl_seconds: 0,
-            max_ttl_seconds: 0,
-            key_alias_prefix: DEFAULT_ALIAS_PREFIX.into(),
-            metadata: Map::new(),
-        }
-    }
 }
 
 impl RoleEntry {
@@ -84,12 +53,6 @@ impl RoleEntry {
 
     pub(crate) fn max_ttl(&self) -> Duration {
         Duration::from_secs(self.max_ttl_seconds)
-    }
-
-    /// The cap to ask the gateway for. LiteLLM: a budget of 0 blocks the first
-    /// call, so "no cap" is said by leaving the field out.
-    pub(crate) fn budget(&self) -> Option<f64> {
-        (self.max_budget > 0.0).then_some(self.max_budget)
     }
 }
 
@@ -101,14 +64,17 @@ pub(crate) fn list_path() -> Path<State> {
 }
 
 pub(crate) fn path() -> Path<State> {
-    Path::new(format!("roles/{}", generic_name("name")))
+    Grant::declare(Path::new(format!("roles/{}", generic_name("name"))))
         .field(Field::new("name", FieldType::LowerCaseString).description("Name of the role."))
-        .field(Field::new("models", FieldType::CommaStringSlice).description("Models that a key may call, comma-separated; empty means every model."))
-        .field(Field::new("max_budget", FieldType::Float).description("US dollars that one key may spend; 0 means no cap."))
-        .field(Field::new("ttl", FieldType::DurationSecond).description("Life of a lease; 0 means the mount's default."))
-        .field(Field::new("max_ttl", FieldType::DurationSecond).description("Longest life of a lease with all renewals; 0 means the mount's maximum."))
-        .field(Field::new("key_alias_prefix", FieldType::String).description("Beginning of each key's alias at the gateway (default vault)."))
-        .field(Field::new("metadata", FieldType::Map).description("Metadata that each key carries at the gateway; names that begin with vault_ are the engine's own."))
+        .field(
+            Field::new("ttl", FieldType::DurationSecond)
+                .description("Life of a lease; 0 means the mount's default."),
+        )
+        .field(
+            Field::new("max_ttl", FieldType::DurationSecond).description(
+                "Longest life of a lease with all renewals; 0 means the mount's maximum.",
+            ),
+        )
         .operation(Operation::Read, read)
         .operation_forwarded(Operation::Create, write)
         .operation_forwarded(Operation::Update, write)
@@ -134,14 +100,9 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     let Some(role) = load(&req, &req.fields.string("name")).await? else {
         return Ok(None);
     };
-    let answer = Map::from_iter([
-        ("models".to_owned(), json!(role.models)),
-        ("max_budget".to_owned(), json!(role.max_budget)),
-        ("ttl".to_owned(), json!(role.ttl_seconds)),
-        ("max_ttl".to_owned(), json!(role.max_ttl_seconds)),
-        ("key_alias_prefix".to_owned(), json!(role.key_alias_prefix)),
-        ("metadata".to_owned(), json!(role.metadata)),
-    ]);
+    let mut answer = role.grant.answer();
+    answer.insert("ttl".into(), json!(role.ttl_seconds));
+    answer.insert("max_ttl".into(), json!(role.max_ttl_seconds));
     Ok(Some(Response::data(answer)))
 }
 
@@ -160,12 +121,13 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     let role = merged(stored, &req.fields)?;
     put_json(req.storage.as_ref(), &storage_key(&name), &role).await?;
 
+    let grant = role.grant.settled();
     let mut response = Response::default();
-    if role.models.is_empty() {
+    if grant.models.is_empty() {
         response =
             response.warn("models is empty: keys of this role may call every model of the gateway");
     }
-    if role.budget().is_none() {
+    if grant.budget().is_none() {
         response =
             response.warn("max_budget is not set: keys of this role may spend without a cap");
     }
@@ -180,22 +142,7 @@ async fn delete(_state: Arc<State>, req: Request) -> Result<Option<Response>, Er
 
 /// The stored role with the fields of an update laid over it.
 fn merged(mut role: RoleEntry, fields: &FieldData) -> Result<RoleEntry, Error> {
-    if let Some(models) = fields.strings_opt("models") {
-        if models.iter().any(String::is_empty) {
-            return Err(Error::user(
-                "models holds an empty name: remove the stray comma",
-            ));
-        }
-        role.models = models;
-    }
-    if let Some(budget) = fields.float_opt("max_budget") {
-        if !budget.is_finite() || budget < 0.0 {
-            return Err(Error::user(
-                "max_budget must be a number of US dollars, 0 (no cap) or more",
-            ));
-        }
-        role.max_budget = budget;
-    }
+    role.grant = role.grant.merged(fields)?;
     if let Some(ttl) = fields.duration_opt("ttl") {
         role.ttl_seconds = ttl.as_secs();
     }
@@ -207,25 +154,6 @@ fn merged(mut role: RoleEntry, fields: &FieldData) -> Result<RoleEntry, Error> {
             "ttl ({}s) must not be longer than max_ttl ({}s)",
             role.ttl_seconds, role.max_ttl_seconds
         )));
-    }
-    if let Some(prefix) = fields.string_opt("key_alias_prefix") {
-        if !alias::is_valid_prefix(&prefix) {
-            return Err(Error::user(
-                "key_alias_prefix must be 1 to 64 letters, digits, dashes or underscores",
-            ));
-        }
-        role.key_alias_prefix = prefix;
-    }
-    if let Some(metadata) = fields.map_opt("metadata") {
-        if let Some(name) = metadata
-            .keys()
-            .find(|name| name.starts_with(RESERVED_METADATA_PREFIX))
-        {
-            return Err(Error::user(format!(
-                "metadata must not set {name}: names that begin with vault_ are the engine's own"
-            )));
-        }
-        role.metadata = metadata;
     }
     Ok(role)
 }

@@ -24,7 +24,10 @@ async fn a_role_is_written_read_listed_and_deleted() {
         serde_json::Value::Object(read),
         json!({
             "models": ["gpt-5", "claude"], "max_budget": 2.5, "ttl": 3600, "max_ttl": 86400,
-            "key_alias_prefix": "ci", "metadata": {"team": "red"},
+            "key_alias_prefix": "ci", "metadata": {"team": "red"}, "budget_duration": "",
+            "rpm_limit": 0, "tpm_limit": 0, "max_parallel_requests": 0,
+            "model_max_budget": {}, "model_rpm_limit": {}, "model_tpm_limit": {},
+            "allowed_routes": [], "allowed_cidrs": [], "key_request": {},
         })
     );
     let list = mount.list("roles/").await.unwrap().unwrap().data.unwrap();
@@ -87,8 +90,7 @@ async fn bad_input_says_what_to_do_and_saves_nothing() {
         (json!({"ttl": "-1s"}), "ttl"),
         (json!({"models": "a,,b"}), "stray comma"),
         (json!({"key_alias_prefix": "a b"}), "key_alias_prefix"),
-        (json!({"metadata": {"vault_role": "x"}}), "vault_role"),
-        (json!({"rpm_limit": 5}), "rpm_limit is not yet supported"),
+        (json!({"metadata": {"vault_role": "x"}}), "vault_"),
         (json!({"entity_budget": 5}), "not yet supported"),
     ] {
         let text = mount.refused("roles/a", data.clone()).await;
@@ -98,13 +100,20 @@ async fn bad_input_says_what_to_do_and_saves_nothing() {
 }
 
 #[test]
-fn an_entry_of_an_older_version_loads() {
-    let old: RoleEntry = serde_json::from_str(r#"{"models":["m"]}"#).unwrap();
-    assert_eq!(
-        old,
-        RoleEntry {
-            models: vec!["m".into()],
-            ..RoleEntry::default()
-        }
-    );
+fn entries_of_older_versions_load() {
+    let first = r#"{"models":["m"],"max_budget":2.5,"ttl_seconds":3600,"max_ttl_seconds":86400,"key_alias_prefix":"ci","metadata":{"team":"red"}}"#;
+    let entry: RoleEntry = serde_json::from_str(first).unwrap();
+    let mut expected = RoleEntry {
+        ttl_seconds: 3600,
+        max_ttl_seconds: 86400,
+        ..RoleEntry::default()
+    };
+    expected.grant.models = vec!["m".into()];
+    expected.grant.max_budget = 2.5;
+    expected.grant.key_alias_prefix = "ci".into();
+    expected.grant.metadata.insert("team".into(), "red".into());
+    assert_eq!(entry, expected);
+
+    let entry: RoleEntry = serde_json::from_str(r#"{"models":["m"]}"#).unwrap();
+    assert_eq!(entry.grant.key_alias_prefix, "vault");
 }

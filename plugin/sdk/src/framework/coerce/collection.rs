@@ -9,11 +9,16 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{Mismatch, scalar};
 use crate::{Map, Value};
 
+/// More than Vault's framework takes: also an object's JSON text, because a
+/// command line can't send anything else.
 pub(super) fn map(input: &Value) -> Result<Map<String, Value>, Mismatch> {
+    const WRONG: Mismatch = "must be an object, or the JSON text of one";
     match input {
         Value::Object(map) => Ok(map.clone()),
         Value::Array(items) if items.is_empty() => Ok(Map::new()),
-        _ => Err("must be an object"),
+        Value::String(text) if text.is_empty() => Ok(Map::new()),
+        Value::String(text) => serde_json::from_str(text).map_err(|_| WRONG),
+        _ => Err(WRONG),
     }
 }
 

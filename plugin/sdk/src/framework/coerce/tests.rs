@@ -193,6 +193,9 @@ fn object_fields() {
     let cases = [
         (json!({"a": [1]}), map(json!({"a": [1]}))),
         (json!([]), map(json!({}))),
+        (json!(""), map(json!({}))),
+        (json!("{\"a\": [1]}"), map(json!({"a": [1]}))),
+        (json!("[1]"), None),
         (json!("a"), None),
         (json!([1]), None),
     ];
