@@ -24,6 +24,16 @@ pub enum BackendKind {
     Auth,
 }
 
+impl BackendKind {
+    /// Vault: the tag of its operations in the OpenAPI document.
+    pub(crate) const fn tag(self) -> &'static str {
+        match self {
+            Self::Secrets => "secrets",
+            Self::Auth => "auth",
+        }
+    }
+}
+
 /// Paths that the server treats in a special way. A trailing `*` is a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialPaths {

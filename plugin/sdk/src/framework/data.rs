@@ -26,17 +26,27 @@ pub struct FieldData {
     raw: Map<String, Value>,
     values: BTreeMap<String, FieldValue>,
     present: BTreeSet<String>,
+    captured: BTreeSet<String>,
 }
 
 impl FieldData {
-    /// Coerces all of `raw` that `schema` declares.
+    /// Coerces all of a body and of a path's groups that `schema` declares. The
+    /// path wins.
     ///
     /// # Errors
     /// Vault: `Field validation failed: …`, naming the field, never its value.
     pub(crate) fn new(
         schema: Arc<BTreeMap<String, Field>>,
-        raw: Map<String, Value>,
+        body: Map<String, Value>,
+        captures: BTreeMap<String, String>,
     ) -> Result<Self, Error> {
+        let captured = captures.keys().cloned().collect();
+        let mut raw = body;
+        raw.extend(
+            captures
+                .into_iter()
+                .map(|(name, value)| (name, Value::String(value))),
+        );
         let mut values = BTreeMap::new();
         let mut present = BTreeSet::new();
         for (name, field) in schema.as_ref() {
@@ -62,6 +72,7 @@ impl FieldData {
             raw,
             values,
             present,
+            captured,
         })
     }
 
@@ -73,6 +84,19 @@ impl FieldData {
     /// The input as it came, null included.
     pub fn raw(&self, name: &str) -> Option<&Value> {
         self.raw.get(name)
+    }
+
+    /// The declared fields that the body carries, as they came.
+    pub(super) fn body(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let declared = |name: &str| self.schema.contains_key(name);
+        self.raw
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .filter(move |(name, _)| declared(name) && !self.captured.contains(*name))
+    }
+
+    pub(super) fn coerced(&self, name: &str) -> Option<&FieldValue> {
+        self.values.get(name)
     }
 
     fn value(&self, name: &str) -> Option<&FieldValue> {

@@ -43,7 +43,7 @@ impl<S: Send + Sync + 'static> Backend<S> {
             .get(operation)
             .ok_or(Error::UnsupportedOperation)?;
         if route.path.forwarded.contains(operation) {
-            refuse_on_standby(&request).await?;
+            refuse_elsewhere(&request, route.path.on_primary.contains(operation)).await?;
         }
         let warnings = input_warnings(route, &request, &captures);
         let fields = fields(route, &request, captures)?;
@@ -176,9 +176,19 @@ impl<S: Send + Sync + 'static> Backend<S> {
     }
 }
 
-/// Vault: the text of this error makes the server forward the request.
+/// Vault: a lease or a token lives where it was made, so that its renewal and its
+/// end stay in their cluster.
 async fn refuse_on_standby(request: &Request) -> Result<(), Error> {
-    if request.system.replication_state().await?.is_standby() {
+    refuse_elsewhere(request, false).await
+}
+
+/// Vault: the text of this error makes the server forward the request. A mount
+/// that is local to a secondary is as good there as on a primary.
+async fn refuse_elsewhere(request: &Request, on_primary: bool) -> Result<(), Error> {
+    let system = request.system.as_ref();
+    let state = system.replication_state().await?;
+    let secondary = on_primary && state.is_performance_secondary();
+    if state.is_standby() || (secondary && !system.local_mount().await?) {
         return Err(Error::ReadOnly);
     }
     Ok(())
@@ -189,13 +199,7 @@ fn fields<S>(
     request: &Request,
     captures: BTreeMap<String, String>,
 ) -> Result<FieldData, Error> {
-    let mut raw = request.data.clone();
-    raw.extend(
-        captures
-            .into_iter()
-            .map(|(name, value)| (name, Value::String(value))),
-    );
-    FieldData::new(route.schema.clone(), raw)
+    FieldData::new(route.schema.clone(), request.data.clone(), captures)
 }
 
 /// Vault: the texts of its framework.
@@ -205,23 +209,23 @@ fn input_warnings<S>(
     captures: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let names = |keep: &dyn Fn(&str) -> bool| {
+    let names = |keep: &dyn Fn(&str, &Value) -> bool| {
         let mut names: Vec<_> = request
             .data
-            .keys()
-            .map(String::as_str)
-            .filter(|name| keep(name))
+            .iter()
+            .filter(|(name, value)| keep(name, value))
+            .map(|(name, _)| name.as_str())
             .collect();
         names.sort_unstable();
         names.join(" ")
     };
-    let unknown = names(&|name| !route.schema.contains_key(name));
+    let unknown = names(&|name, _| !route.schema.contains_key(name));
     if !unknown.is_empty() && !route.path.takes_arbitrary_input {
         warnings.push(format!(
             "Endpoint ignored these unrecognized parameters: [{unknown}]"
         ));
     }
-    let replaced = names(&|name| captures.contains_key(name));
+    let replaced = names(&|name, value| captures.contains_key(name) && !value.is_null());
     if !replaced.is_empty() {
         warnings.push(format!(
             "Endpoint replaced the value of these parameters with the values captured from the \

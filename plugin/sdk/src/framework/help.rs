@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use super::{backend::Backend, openapi, route::Route};
+use super::{backend::Backend, field::Field, openapi, route::Route};
 use crate::{Map, Request, Response, Value};
 
 pub(super) fn root<S>(backend: &Backend<S>, document: Value) -> Response {
@@ -36,15 +36,10 @@ pub(super) fn path<S>(backend: &Backend<S>, route: &Route<S>, request: &Request)
         route.path.synopsis.trim()
     );
     for (name, field) in route.schema.as_ref() {
-        let deprecated = if field.deprecated {
-            " (DEPRECATED)"
-        } else {
-            ""
-        };
         text.push_str(&format!(
-            "\n    {name} ({}){deprecated}\n        {}\n",
+            "\n    {name} ({})\n        {}\n",
             field.kind.help_name(),
-            field.description.trim()
+            said_of(field)
         ));
     }
     text.push_str(&format!(
@@ -59,6 +54,29 @@ pub(super) fn path<S>(backend: &Backend<S>, route: &Route<S>, request: &Request)
         text,
         openapi::of_route(backend, route, prefix.unwrap_or_default()),
     )
+}
+
+/// All that is documented of a field, with nothing between that is not said.
+fn said_of(field: &Field) -> String {
+    let mut said = String::new();
+    if field.deprecated {
+        said.push_str("(DEPRECATED) ");
+    }
+    said.push_str(field.description.trim());
+    if field.required {
+        said.push_str(" Required.");
+    }
+    if !field.allowed_values.is_empty() {
+        let values = field.allowed_values.iter().map(|value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        });
+        said.push_str(" One of: ");
+        said.push_str(&values.collect::<Vec<_>>().join(", "));
+        said.push('.');
+    }
+    said
 }
 
 fn answer(text: String, document: Value) -> Response {

@@ -3,31 +3,39 @@
 //! Owns what the server merges into `sys/internal/specs/openapi`.
 
 mod expand;
+mod name;
 mod operation;
 mod schema;
+#[cfg(test)]
+mod tests;
 
 use serde_json::json;
 
 use super::{backend::Backend, route::Route};
 use crate::{Map, Value};
 
+/// The parts that routes add to.
+#[derive(Default)]
+struct Document {
+    paths: Map<String, Value>,
+    schemas: Map<String, Value>,
+}
+
 pub(super) fn document<S>(backend: &Backend<S>, version: &str, prefix: &str) -> Value {
-    let mut paths = Map::new();
-    let mut schemas = Map::new();
+    let mut document = Document::default();
     for route in &backend.routes {
-        operation::add(backend, route, prefix, &mut paths, &mut schemas);
+        operation::add(backend, route, prefix, &mut document);
     }
-    wrap(version, &paths, &schemas)
+    wrap(version, &document)
 }
 
 pub(super) fn of_route<S>(backend: &Backend<S>, route: &Route<S>, prefix: &str) -> Value {
-    let mut paths = Map::new();
-    let mut schemas = Map::new();
-    operation::add(backend, route, prefix, &mut paths, &mut schemas);
-    wrap("", &paths, &schemas)
+    let mut document = Document::default();
+    operation::add(backend, route, prefix, &mut document);
+    wrap("", &document)
 }
 
-fn wrap(version: &str, paths: &Map<String, Value>, schemas: &Map<String, Value>) -> Value {
+fn wrap(version: &str, document: &Document) -> Value {
     json!({
         "openapi": "3.0.2",
         "info": {
@@ -39,7 +47,7 @@ fn wrap(version: &str, paths: &Map<String, Value>, schemas: &Map<String, Value>)
                 "url": "https://www.mozilla.org/en-US/MPL/2.0",
             },
         },
-        "paths": paths,
-        "components": { "schemas": schemas },
+        "paths": document.paths,
+        "components": { "schemas": document.schemas },
     })
 }

@@ -29,6 +29,13 @@ impl<S> Route<S> {
                 path.pattern
             ));
         }
+        let mut documented = path.docs.keys();
+        if let Some(operation) = documented.find(|op| !path.operations.contains_key(op)) {
+            return Err(format!(
+                "the path {:?} documents the operation {operation} but does not answer it",
+                path.pattern
+            ));
+        }
         // Vault: Go's `\w` is ASCII, so Unicode classes are off. Over text that
         // would forbid a plain dot; over bytes it does not, and a group that
         // would cut a character in two counts as no match.
@@ -50,6 +57,11 @@ impl<S> Route<S> {
             schema,
             regex,
         })
+    }
+
+    /// The names of all groups.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.regex.capture_names().flatten()
     }
 
     /// The captures, if `path` matches.

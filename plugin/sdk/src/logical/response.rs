@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::{DateTime, Utc};
 
 use crate::{Alias, Auth, LeaseOptions, Map, Secret, Sensitive, Value};
@@ -102,6 +103,41 @@ impl Response {
         )]))
     }
 
+    /// An answer that reaches the caller as it is, without the JSON around it.
+    ///
+    /// Vault: it can carry neither a lease nor a login, and with status 204 the
+    /// body is not sent.
+    pub fn raw(status: u16, content_type: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
+        // The server decodes base64 wherever it can: plain text that happens to
+        // be base64 would reach the caller as something else.
+        let body = STANDARD.encode(body);
+        Self::data(Map::from_iter([
+            ("http_status_code".to_owned(), status.into()),
+            ("http_content_type".to_owned(), content_type.into().into()),
+            ("http_raw_body".to_owned(), body.into()),
+        ]))
+    }
+
+    /// Sends the caller to another address, for example to log in there. Vault:
+    /// with status 307.
+    pub fn redirect(url: impl Into<String>) -> Self {
+        Self {
+            redirect: url.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a value to a header. The server drops the headers that the mount
+    /// does not allow (`allowed_response_headers`).
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers
+            .entry(name.into())
+            .or_default()
+            .push(value.into());
+        self
+    }
+
     /// Adds a warning.
     #[must_use]
     pub fn warn(mut self, text: impl Into<String>) -> Self {
@@ -154,4 +190,31 @@ pub struct ResponseWrapInfo {
     pub creation_path: String,
     /// Whether the wrapped answer is seal-wrapped.
     pub seal_wrap: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_body_always_travels_as_base64() {
+        for body in [&b"plain"[..], b"aGk=", b"\xff\x00", b""] {
+            let raw = Response::raw(202, "text/plain", body);
+            let data = raw.data.unwrap();
+            assert_eq!(data["http_status_code"], 202);
+            assert_eq!(data["http_content_type"], "text/plain");
+            let text = data["http_raw_body"].as_str().unwrap();
+            assert_eq!(STANDARD.decode(text).unwrap(), body);
+            assert!(raw.secret.is_none() && raw.auth.is_none());
+        }
+    }
+
+    #[test]
+    fn a_redirect_and_a_header_say_where_and_what() {
+        let answer = Response::redirect("https://login.example/").header("X-A", "1");
+        let answer = answer.header("X-A", "2");
+        assert_eq!(answer.redirect, "https://login.example/");
+        assert!(answer.data.is_none());
+        assert_eq!(answer.headers["X-A"], ["1", "2"]);
+    }
 }

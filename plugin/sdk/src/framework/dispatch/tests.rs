@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Backend, BackendKind, Error, Field, FieldType, HandlerResult, LeaseOptions, Map, Operation,
-    Path, Request, Response, Secret, SecretType, Value, generic_name,
+    Path, ReplicationState, Request, Response, Secret, SecretType, Value, generic_name,
     testing::{Fault, FaultStorage, MemoryStorage, RequestBuilder, StaticSystemView},
 };
 
@@ -122,6 +122,11 @@ async fn bad_input_never_reaches_the_handler_and_is_never_quoted() {
 
 #[tokio::test]
 async fn warnings_name_what_was_ignored_and_replaced() {
+    let silent = read("any/x").value("zed", 1).value("rest", Value::Null);
+    assert!(
+        backend().handle(silent.build()).await.unwrap().is_none(),
+        "nothing stays nothing: its warnings are lost, as on Vault"
+    );
     let request = read("item/ab")
         .value("zed", 1)
         .value("abe", 2)
@@ -166,6 +171,36 @@ async fn a_standby_forwards_before_anything_else() {
         backend.handle(on_standby(read("item/a"))).await.is_ok(),
         "reads are answered here"
     );
+}
+
+#[tokio::test]
+async fn a_secondary_forwards_what_belongs_to_the_primary() {
+    let backend = Backend::new(BackendKind::Secrets, State::default()).path(
+        Path::new("x")
+            .operation_on_primary(Operation::Update, echo)
+            .operation_forwarded(Operation::Delete, echo),
+    );
+    let on_secondary = |operation, local_mount| {
+        let mut system = StaticSystemView::new();
+        system.local_mount = local_mount;
+        system.set_replication_bits(ReplicationState::PERFORMANCE_SECONDARY);
+        RequestBuilder::new(operation, "x")
+            .system(Arc::new(system))
+            .build()
+    };
+    let forwarded = backend.handle(on_secondary(Operation::Update, false)).await;
+    assert!(matches!(forwarded, Err(Error::ReadOnly)));
+    let local = backend.handle(on_secondary(Operation::Update, true)).await;
+    assert!(local.is_ok());
+    let here = backend.handle(on_secondary(Operation::Delete, false)).await;
+    assert!(here.is_ok());
+    let standby = RequestBuilder::new(Operation::Update, "x")
+        .system(Arc::new(StaticSystemView::standby()))
+        .build();
+    assert!(matches!(
+        backend.handle(standby).await,
+        Err(Error::ReadOnly)
+    ));
 }
 
 fn secret(kind: &str) -> Secret {

@@ -1,27 +1,32 @@
 //! A pattern into the plain paths that it stands for.
 //!
 //! Pure. Optional groups and alternations give several paths; a named group
-//! becomes `{name}`. A pattern that cannot be spelled out gives none.
+//! becomes `{name}`. Vault: in this order, because the suffixes of operation ids
+//! are counted by it; and an optional slash at the end gives no path of its own.
 
 use regex_syntax::ast::{Ast, GroupKind, RepetitionKind, RepetitionOp, RepetitionRange, parse};
 
 /// More spellings than this help nobody.
 const PATHS_MAX: usize = 64;
 
-/// The paths, with a leading slash each, without doubles.
-pub(super) fn paths(pattern: &str) -> Vec<String> {
-    let spelled = parse::Parser::new()
-        .parse(pattern)
-        .ok()
-        .and_then(|ast| spell(&ast));
+/// Stands for an optional slash until it is known whether anything follows.
+const OPTIONAL_SLASH: char = '\u{0}';
+
+/// The paths, without doubles and without a leading slash. `None` for a pattern
+/// that cannot be spelled out.
+pub(super) fn paths(pattern: &str) -> Option<Vec<String>> {
+    let ast = parse::Parser::new().parse(pattern).ok()?;
     let mut paths = Vec::new();
-    for path in spelled.unwrap_or_default() {
-        let path = format!("/{path}");
+    for path in spell(&ast)? {
+        if path.ends_with(OPTIONAL_SLASH) {
+            continue;
+        }
+        let path = path.replace(OPTIONAL_SLASH, "/");
         if !paths.contains(&path) {
             paths.push(path);
         }
     }
-    paths
+    Some(paths)
 }
 
 fn spell(ast: &Ast) -> Option<Vec<String>> {
@@ -34,7 +39,12 @@ fn spell(ast: &Ast) -> Option<Vec<String>> {
         },
         Ast::Repetition(repetition) if may_be_absent(&repetition.op) => {
             let mut spelled = vec![String::new()];
-            spelled.extend(spell(&repetition.ast)?);
+            match &*repetition.ast {
+                Ast::Literal(literal) if literal.c == '/' => {
+                    spelled.push(OPTIONAL_SLASH.to_string());
+                }
+                other => spelled.extend(spell(other)?),
+            }
             Some(spelled)
         }
         Ast::Alternation(alternation) => {
@@ -48,9 +58,9 @@ fn spell(ast: &Ast) -> Option<Vec<String>> {
             let mut spelled = vec![String::new()];
             for part in &concat.asts {
                 let part = spell(part)?;
-                spelled = spelled
+                spelled = part
                     .iter()
-                    .flat_map(|head| part.iter().map(move |tail| format!("{head}{tail}")))
+                    .flat_map(|tail| spelled.iter().map(move |head| format!("{head}{tail}")))
                     .collect();
                 if spelled.len() > PATHS_MAX {
                     return None;
@@ -80,18 +90,22 @@ mod tests {
     #[test]
     fn patterns_are_spelled_out() {
         for (pattern, expected) in [
-            ("config", &["/config"][..]),
-            ("roles/?", &["/roles", "/roles/"]),
-            ("roles/(?P<name>[a-z]+)", &["/roles/{name}"]),
+            ("config", &["config"][..]),
+            ("roles/?", &["roles"]),
+            ("roles/?$", &["roles"]),
+            ("roles/(?P<name>[a-z]+)", &["roles/{name}"]),
             (
                 "(config/)?rotate-root",
-                &["/rotate-root", "/config/rotate-root"],
+                &["rotate-root", "config/rotate-root"],
             ),
-            ("a(b|c)(?P<d>.*)$", &["/ab{d}", "/ac{d}"]),
-            ("any/.*", &[]),
-            ("(", &[]),
+            ("a(b|c)(?P<d>.*)$", &["ab{d}", "ac{d}"]),
+            ("a/?(b)?", &["a", "ab", "a/b"]),
+            ("(a|b)(c|d)", &["ac", "bc", "ad", "bd"]),
         ] {
-            assert_eq!(paths(pattern), expected, "{pattern}");
+            assert_eq!(paths(pattern).unwrap(), expected, "{pattern}");
+        }
+        for pattern in ["any/.*", "(", r"\w+"] {
+            assert_eq!(paths(pattern), None, "{pattern}");
         }
     }
 }

@@ -73,4 +73,7 @@ fn a_wrong_declaration_says_what_is_wrong() {
             .unwrap()
             .contains("existence check")
     );
+    let documented = Path::<()>::new("a").summary(Operation::Read, "Reads.");
+    let defect = Route::new(documented).err().unwrap();
+    assert!(defect.contains("operation read"), "{defect}");
 }
