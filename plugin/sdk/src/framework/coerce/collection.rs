@@ -31,7 +31,7 @@ pub(super) fn pairs(input: &Value) -> Result<BTreeMap<String, String>, Mismatch>
             .collect();
     }
     let mut pairs = BTreeMap::new();
-    for item in texts(input, None).map_err(|_| WRONG)? {
+    for item in items(input, None).map_err(|_| WRONG)? {
         let (key, value) = item.split_once('=').ok_or(WRONG)?;
         if key.is_empty() {
             return Err(WRONG);
@@ -41,46 +41,51 @@ pub(super) fn pairs(input: &Value) -> Result<BTreeMap<String, String>, Mismatch>
     Ok(pairs)
 }
 
+/// Vault: a lone value is wrapped, empty text too; an empty object is no value.
 pub(super) fn values(input: &Value) -> Vec<Value> {
     match input {
         Value::Array(items) => items.clone(),
-        Value::String(text) if text.is_empty() => Vec::new(),
+        Value::Object(map) if map.is_empty() => Vec::new(),
         other => vec![other.clone()],
     }
 }
 
 /// Vault: items are trimmed and empty items are kept; only a lone text is split.
 pub(super) fn texts(input: &Value, separator: Option<char>) -> Result<Vec<String>, Mismatch> {
+    let items = items(input, separator)?;
+    Ok(items.iter().map(|item| item.trim().to_owned()).collect())
+}
+
+fn items(input: &Value, separator: Option<char>) -> Result<Vec<String>, Mismatch> {
     const WRONG: Mismatch = "must be a list of texts";
-    let items = match input {
+    match input {
         Value::Array(items) => items
             .iter()
             .map(scalar::text)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| WRONG)?,
-        Value::Object(_) => return Err(WRONG),
+            .collect::<Result<_, _>>()
+            .map_err(|_| WRONG),
+        Value::Object(_) => Err(WRONG),
         single => {
             let text = scalar::text(single)?;
-            match separator {
+            Ok(match separator {
                 _ if text.is_empty() => Vec::new(),
                 Some(separator) => text.split(separator).map(str::to_owned).collect(),
                 None => vec![text],
-            }
+            })
         }
-    };
-    Ok(items.iter().map(|item| item.trim().to_owned()).collect())
+    }
 }
 
 pub(super) fn ints(input: &Value) -> Result<Vec<i64>, Mismatch> {
     const WRONG: Mismatch = "must be a list of whole numbers";
-    texts(input, Some(','))
-        .and_then(|items| {
-            items
-                .into_iter()
-                .map(|item| scalar::int(&item.into()))
-                .collect()
-        })
-        .map_err(|_| WRONG)
+    let items = match input {
+        Value::Array(items) => items.iter().map(scalar::int).collect(),
+        single => texts(single, Some(',')).and_then(|items| {
+            let items = items.into_iter();
+            items.map(|item| scalar::int(&item.into())).collect()
+        }),
+    };
+    items.map_err(|_| WRONG)
 }
 
 /// Vault: an object, JSON text of one (also in base64), or a list of `key:value`.
@@ -118,8 +123,13 @@ fn header_object(input: &Value) -> Option<Map<String, Value>> {
     }
 }
 
-/// Go: each word between dashes starts with a capital.
+/// Go: each word between dashes starts with a capital; what cannot be the name
+/// of a header stays as it is.
 fn canonical(key: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if !key.chars().all(allowed) {
+        return key.to_owned();
+    }
     let mut capital = true;
     key.chars()
         .map(|c| {

@@ -60,7 +60,7 @@ pub(super) fn truncate(float: f64) -> Option<i64> {
 }
 
 /// Vault: Go's base prefixes: `0x10` is 16, `010` and `0o10` are 8, `0b10` is 2,
-/// empty text is 0, `_` may stand between digits where there is a prefix.
+/// empty text is 0, `_` may stand between digits and after a prefix.
 fn parse_based(text: &str) -> Option<i64> {
     if text.is_empty() {
         return Some(0);
@@ -78,16 +78,27 @@ fn parse_based(text: &str) -> Option<i64> {
         [b'0', _, ..] => (8, &lower[1..]),
         _ => (10, lower.as_str()),
     };
-    let body = if radix == 10 {
-        body.to_owned()
-    } else {
-        body.replace('_', "")
-    };
-    if !body.starts_with(|c: char| c.is_digit(radix)) {
-        return None;
-    }
+    let body = without_underscores(body, radix, digits.len() > body.len())?;
     let magnitude = i128::from_str_radix(&body, radix).ok()?;
     i64::try_from(if negative { -magnitude } else { magnitude }).ok()
+}
+
+/// The digits alone. Each `_` needs a digit, or the prefix, before and a digit
+/// behind it; a sign is no digit.
+fn without_underscores(body: &str, radix: u32, after_prefix: bool) -> Option<String> {
+    let mut digits = String::new();
+    let mut may_separate = after_prefix;
+    for c in body.chars() {
+        if c == '_' {
+            may_separate.then_some(())?;
+            may_separate = false;
+        } else {
+            c.is_digit(radix).then_some(())?;
+            digits.push(c);
+            may_separate = true;
+        }
+    }
+    (!digits.is_empty() && may_separate).then_some(digits)
 }
 
 pub(super) fn float(input: &Value) -> Result<f64, Mismatch> {
@@ -96,7 +107,12 @@ pub(super) fn float(input: &Value) -> Result<f64, Mismatch> {
         Value::Number(number) => number.as_f64().ok_or(WRONG),
         Value::Bool(flag) => Ok(f64::from(u8::from(*flag))),
         Value::String(text) if text.is_empty() => Ok(0.0),
-        Value::String(text) => text.parse().map_err(|_| WRONG),
+        // Go also takes "NaN" and "Inf", which compare with no limit as meant.
+        Value::String(text) => text
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .ok_or(WRONG),
         Value::Null => Ok(0.0),
         Value::Array(_) | Value::Object(_) => Err(WRONG),
     }

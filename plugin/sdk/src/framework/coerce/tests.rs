@@ -66,6 +66,16 @@ fn number_fields() {
         (json!("-010"), int(-8)),
         (json!("0o17"), int(15)),
         (json!("0b101"), int(5)),
+        (json!("1_000"), int(1000)),
+        (json!("0x_1_0"), int(16)),
+        (json!("0_7"), int(7)),
+        (json!("0"), int(0)),
+        (json!("08"), None),
+        (json!("_1"), None),
+        (json!("1_"), None),
+        (json!("1__0"), None),
+        (json!("0x"), None),
+        (json!("-"), None),
         (json!("-9223372036854775808"), int(i64::MIN)),
         (json!("9223372036854775808"), None),
         (json!(u64::MAX), None),
@@ -85,6 +95,10 @@ fn number_fields() {
         (json!(""), float(0.0)),
         (json!(true), float(1.0)),
         (json!("x"), None),
+        (json!("NaN"), None),
+        (json!("-inf"), None),
+        (json!("1e999"), None),
+        (json!([1]), None),
     ];
     check(FieldType::Float, &cases);
 }
@@ -136,7 +150,14 @@ fn duration_fields() {
         (json!([1]), None),
     ];
     check(FieldType::DurationSecond, &cases);
-    let signed = [(json!("-1h"), Some(FieldValue::SignedSeconds(-3600)))];
+    let signed = |seconds| Some(FieldValue::SignedSeconds(seconds));
+    let signed = [
+        (json!("-1h"), signed(-3600)),
+        (json!(-90.9), signed(-90)),
+        (json!("-2d"), signed(-172_800)),
+        (json!("2h"), signed(7200)),
+        (json!("later"), None),
+    ];
     check(FieldType::SignedDurationSecond, &signed);
 }
 
@@ -175,6 +196,10 @@ fn list_fields() {
     let cases = [
         (json!("1,2"), ints(&[1, 2])),
         (json!([1, "2"]), ints(&[1, 2])),
+        (json!([1.9, true, "0x10"]), ints(&[1, 1, 16])),
+        (json!("1, 2"), ints(&[1, 2])),
+        (json!(""), ints(&[])),
+        (json!([[]]), None),
         (json!(3), ints(&[3])),
         (json!("a"), None),
     ];
@@ -183,6 +208,9 @@ fn list_fields() {
     let cases = [
         (json!([1, {}]), values(json!([1, {}]))),
         (json!("a"), values(json!(["a"]))),
+        (json!(""), values(json!([""]))),
+        (json!({}), values(json!([]))),
+        (json!({"a": 1}), values(json!([{"a": 1}]))),
     ];
     check(FieldType::Slice, &cases);
 }
@@ -210,6 +238,7 @@ fn object_fields() {
         (json!({"a": 1, "b": "x"}), pairs(&[("a", "1"), ("b", "x")])),
         (json!(["a=1=2", "b="]), pairs(&[("a", "1=2"), ("b", "")])),
         (json!("a=1"), pairs(&[("a", "1")])),
+        (json!(["a= 1 "]), pairs(&[("a", " 1 ")])),
         (json!(""), pairs(&[])),
         (json!(["=1"]), None),
         (json!(["a"]), None),
@@ -225,6 +254,12 @@ fn object_fields() {
         (json!("eyJ4LWFiIjogIjEifQ=="), header.clone()),
         (json!(["x-ab: 1"]), header),
         (json!([":1"]), None),
+        (
+            json!({"x y": ["1", "2"]}),
+            Some(FieldValue::Headers(
+                [("x y".to_owned(), vec!["1".to_owned(), "2".to_owned()])].into(),
+            )),
+        ),
     ];
     check(FieldType::Header, &cases);
 }
