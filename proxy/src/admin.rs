@@ -1,5 +1,5 @@
-//! Owns the key API: one operation a file. Each handler authenticates, reads
-//! its body into typed fields, changes the store in one transaction, and then
+//! Owns the key API: one operation a file. The router lets callers in; each
+//! handler reads its body into typed fields, changes the store in one transaction, and then
 //! the caches, before it answers. Called by the router.
 
 mod duration;
@@ -19,12 +19,12 @@ use axum::{
     extract::Request,
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::{
     app::AppState,
-    auth::{Caller, authenticate},
+    auth::{Admitted, Caller},
     body,
     error::ApiError,
     key::KeyHash,
@@ -35,22 +35,15 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Names the fields of a request that are LiteLLM's and have no effect here.
 const IGNORED_HEADER: &str = "x-llm-proxy-ignored";
 
-/// Lets only the master key pass.
-///
-/// # Errors
-/// 401 without a good key, and for an ordinary one as LiteLLM does.
-async fn require_master(state: &AppState, headers: &HeaderMap) -> Result<(), ApiError> {
-    match authenticate(state, headers).await? {
-        Caller::Master => Ok(()),
-        Caller::Key(_) => Err(ApiError::unauthorized(
-            "auth_error",
-            "Authentication Error, Only proxy admin can manage keys: use the master key.",
-        )),
-    }
-}
-
-async fn read_body(request: Request) -> Result<Map<String, Value>, ApiError> {
-    body::read_object(request, BODY_BYTES_MAX).await
+/// The body, and the caller as it stands once the body is there.
+async fn read_body(
+    state: &AppState,
+    request: Request,
+) -> Result<(Caller, Map<String, Value>), ApiError> {
+    let admitted = Admitted::of(&request)?;
+    let body = body::read_object(request, BODY_BYTES_MAX).await?;
+    let caller = admitted.again(state).await?;
+    Ok((caller, body))
 }
 
 /// Runs a change to its end, whatever becomes of the client.

@@ -3,12 +3,15 @@
 //! call. A store that does not answer is 503, never 401. Called by every
 //! handler of both planes that is not public.
 
+mod admission;
+
 use std::sync::Arc;
 
 use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+pub(crate) use self::admission::{Admitted, Need, admit};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -76,6 +79,19 @@ async fn by_hash(state: &AppState, hash: KeyHash) -> Result<Caller, ApiError> {
     let key = found.ok_or_else(unknown)?;
     check(state, &key)?;
     Ok(Caller::Key(key))
+}
+
+/// Keeps admin keys off the data plane: what they are for must not spend.
+///
+/// # Errors
+/// 403 for a key that has scopes.
+pub(crate) fn authorize_data_plane(caller: &Caller) -> Result<(), ApiError> {
+    match caller {
+        Caller::Key(key) if !key.scopes.is_empty() => Err(ApiError::forbidden(
+            "this is an admin key: it calls the admin plane only, make a key without scopes for this",
+        )),
+        Caller::Master | Caller::Key(_) => Ok(()),
+    }
 }
 
 /// Whether the caller's key may call this path at all.

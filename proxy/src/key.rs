@@ -5,6 +5,7 @@
 mod cache;
 mod hash;
 mod routes;
+mod scopes;
 mod token;
 
 use chrono::{DateTime, Utc};
@@ -14,6 +15,7 @@ pub(crate) use self::{
     cache::Cache,
     hash::KeyHash,
     routes::allows,
+    scopes::{Scope, Scopes},
     token::{Token, TokenError},
 };
 use crate::money::NanoUsd;
@@ -36,6 +38,8 @@ pub(crate) struct Key {
     pub(crate) key_type: KeyType,
     /// Paths or LiteLLM's route groups; empty = every route a key may call.
     pub(crate) allowed_routes: Vec<String>,
+    /// What an admin key may do; empty = an ordinary key, which calls models.
+    pub(crate) scopes: Scopes,
     pub(crate) user_id: Option<String>,
     pub(crate) team_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
@@ -113,6 +117,7 @@ pub(crate) fn fixture(text: &str) -> Key {
         metadata: Map::new(),
         key_type: KeyType::Default,
         allowed_routes: Vec::new(),
+        scopes: Scopes::default(),
         user_id: None,
         team_id: None,
         created_at: DateTime::UNIX_EPOCH,

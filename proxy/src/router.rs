@@ -1,13 +1,25 @@
 //! Owns the route table: every route of both planes on one screen, and which
-//! plane each belongs to. Handlers authenticate by themselves; a route that is
-//! not listed here does not exist. Called by `app`.
+//! plane each belongs to, and what a caller of the admin plane needs for it.
+//! Handlers of the data plane authenticate by themselves; a route that is not
+//! listed here does not exist. Called by `app`.
 
 use axum::{
     Router,
-    routing::{get, post},
+    middleware::from_fn_with_state,
+    routing::{MethodRouter, get, post},
 };
 
-use crate::{admin, api, app::AppState, error::ApiError, health};
+use crate::{
+    admin, api,
+    app::AppState,
+    auth::{
+        Need::{self, Scope, ScopeOrItself},
+        admit,
+    },
+    error::ApiError,
+    health,
+    key::Scope::{KeysRead, KeysWrite},
+};
 
 /// Calls that spend money, and what a key may ask about itself.
 pub(crate) fn data_plane(state: AppState) -> Router {
@@ -16,15 +28,13 @@ pub(crate) fn data_plane(state: AppState) -> Router {
 
 /// The key API.
 pub(crate) fn admin_plane(state: AppState) -> Router {
-    finish(health_routes().merge(admin_routes()), state)
+    finish(health_routes().merge(admin_routes(&state)), state)
 }
 
 /// Everything on one address. `/key/info` answers both kinds of caller alike.
 pub(crate) fn both_planes(state: AppState) -> Router {
-    finish(
-        health_routes().merge(llm_routes()).merge(admin_routes()),
-        state,
-    )
+    let routes = health_routes().merge(llm_routes());
+    finish(routes.merge(admin_routes(&state)), state)
 }
 
 fn health_routes() -> Router<AppState> {
@@ -46,15 +56,46 @@ fn llm_routes() -> Router<AppState> {
         .route("/models", get(api::models::list))
 }
 
-fn admin_routes() -> Router<AppState> {
-    Router::new()
-        .route("/key/generate", post(admin::key_generate::handle))
-        .route("/key/update", post(admin::key_update::handle))
-        .route("/key/delete", post(admin::key_delete::handle))
-        .route("/key/block", post(admin::key_block::block))
-        .route("/key/unblock", post(admin::key_block::unblock))
-        .route("/key/info", get(admin::key_info::any))
-        .route("/key/list", get(admin::key_list::handle))
+fn admin_routes(state: &AppState) -> Router<AppState> {
+    let table: [(&str, MethodRouter<AppState>, Need); 7] = [
+        (
+            "/key/generate",
+            post(admin::key_generate::handle),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/update",
+            post(admin::key_update::handle),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/delete",
+            post(admin::key_delete::handle),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/block",
+            post(admin::key_block::block),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/unblock",
+            post(admin::key_block::unblock),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/info",
+            get(admin::key_info::any),
+            ScopeOrItself(KeysRead),
+        ),
+        ("/key/list", get(admin::key_list::handle), Scope(KeysRead)),
+    ];
+    table
+        .into_iter()
+        .fold(Router::new(), |routes, (path, handler, need)| {
+            let gate = from_fn_with_state((state.clone(), need), admit);
+            routes.route(path, handler.route_layer(gate))
+        })
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {

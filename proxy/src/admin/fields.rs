@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::duration::Span;
 use crate::{
     error::ApiError,
-    key::{Key, KeyType},
+    key::{Key, KeyType, Scope, Scopes},
     money::{MoneyError, NanoUsd},
 };
 
@@ -27,6 +27,7 @@ pub(super) struct Fields {
     pub(super) blocked: Option<bool>,
     pub(super) key_type: Option<KeyType>,
     pub(super) allowed_routes: Option<Vec<String>>,
+    pub(super) scopes: Option<Scopes>,
     pub(super) user_id: Option<Option<String>>,
     pub(super) team_id: Option<Option<String>>,
     pub(super) ignored: Vec<&'static str>,
@@ -106,6 +107,8 @@ impl Fields {
                 "blocked" => fields.blocked = flag(name, value)?,
                 "key_type" => fields.key_type = key_type(value)?,
                 "allowed_routes" => fields.allowed_routes = Some(list(name, value)?),
+                "scopes" if value.is_null() => {}
+                "scopes" => fields.scopes = Some(scopes(value)?),
                 "user_id" => fields.user_id = Some(text(name, value)?),
                 "team_id" => fields.team_id = Some(text(name, value)?),
                 name => fields.without_effect(name, value)?,
@@ -120,11 +123,7 @@ impl Fields {
             .iter()
             .find(|known| **known == name)
             .ok_or_else(|| {
-                let name: String = name
-                    .chars()
-                    .filter(|c| c.is_ascii_alphanumeric() || *c == '_')
-                    .take(64)
-                    .collect();
+                let name = printable(name);
                 ApiError::bad_request(
                     &name,
                     format!("the field {name} is not supported: leave it out"),
@@ -168,6 +167,9 @@ impl Fields {
         {
             key.allowed_routes.clone_from(routes);
         }
+        if let Some(scopes) = self.scopes {
+            key.scopes = scopes;
+        }
         if let Some(user_id) = &self.user_id {
             key.user_id.clone_from(user_id);
         }
@@ -210,6 +212,28 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
             .collect(),
         _ => Err(wrong()),
     }
+}
+
+/// A name that a request made up, fit to be repeated in an answer.
+fn printable(name: &str) -> String {
+    name.chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
+        .take(64)
+        .collect()
+}
+
+fn scopes(value: &Value) -> Result<Scopes, ApiError> {
+    let names = list("scopes", value)?;
+    Scopes::parse(names.iter().map(String::as_str)).map_err(|unknown| {
+        let known = Scope::ALL.map(Scope::as_str).join(", ");
+        ApiError::bad_request(
+            "scopes",
+            format!(
+                "there is no scope {}: choose of {known}",
+                printable(unknown)
+            ),
+        )
+    })
 }
 
 fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {

@@ -7,9 +7,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{answer, change, key_not_found, named_key, read_body, require_master, view};
+use super::{answer, change, key_not_found, named_key, read_body, view};
 use crate::{
     app::AppState,
+    auth::Caller,
     error::ApiError,
     key::{Key, KeyHash},
     store::{self, StoreError},
@@ -36,25 +37,36 @@ enum Turn {
 }
 
 async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Response, ApiError> {
-    require_master(state, request.headers()).await?;
-    let body = read_body(request).await?;
+    let (caller, body) = read_body(state, request).await?;
     let hash = named_key(&body)?
         .ok_or_else(|| ApiError::validation("missing", ["body", "key"], "Field required"))?;
     let changing = state.clone();
-    let key = change(state, async move { write(&changing, hash, turn).await }).await?;
+    let key = change(
+        state,
+        async move { write(&changing, &caller, hash, turn).await },
+    )
+    .await?;
     let spend = view::spend(state, &key).await?;
     let mut row = view::row(&key, spend, state.clock.now());
     row.insert("token".to_owned(), json!(hash.to_string()));
     Ok(answer(Value::Object(row), &[]))
 }
 
-async fn write(state: &AppState, hash: KeyHash, turn: Turn) -> Result<Key, ApiError> {
+async fn write(
+    state: &AppState,
+    caller: &Caller,
+    hash: KeyHash,
+    turn: Turn,
+) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
     // Also when it is not found: an earlier change may have failed half-way.
     let changed = state.keys.invalidate_on_drop([hash]);
     let mut key = store::keys::find(&mut write, hash)
         .await?
         .ok_or_else(key_not_found)?;
+    if turn == Turn::On {
+        caller.must_have(key.scopes)?;
+    }
     key.blocked = turn == Turn::Off;
     key.updated_at = state.clock.now();
     store::keys::put(&mut write, &key).await?;

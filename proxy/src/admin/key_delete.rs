@@ -8,7 +8,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{answer, change, read_body, require_master};
+use super::{answer, change, read_body};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -24,8 +24,7 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    require_master(&state, request.headers()).await?;
-    let body = read_body(request).await?;
+    let (_caller, body) = read_body(&state, request).await?;
     let (keys, aliases) = (names(&body, "keys")?, names(&body, "key_aliases")?);
     if keys.is_empty() && aliases.is_empty() {
         return Err(ApiError::validation(

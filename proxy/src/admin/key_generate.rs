@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 use super::{
     answer, change,
     fields::{Fields, bad_duration},
-    read_body, require_master, view,
+    read_body, view,
 };
 use crate::{
     app::AppState,
     error::ApiError,
     failpoint,
-    key::{Key, KeyType, Token, TokenError},
+    key::{Key, KeyType, Scopes, Token, TokenError},
     money::NanoUsd,
     store::{self, StoreError},
 };
@@ -27,9 +27,9 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    require_master(&state, request.headers()).await?;
-    let body = read_body(request).await?;
+    let (caller, body) = read_body(&state, request).await?;
     let fields = Fields::parse(&body)?;
+    caller.must_have(fields.scopes.unwrap_or_default())?;
     let token = token(&body)?;
     let key = new_key(&token, &fields, state.clock.now())?;
     let stored = key.clone();
@@ -94,6 +94,7 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
         metadata: Map::new(),
         key_type: KeyType::Default,
         allowed_routes: Vec::new(),
+        scopes: Scopes::default(),
         user_id: None,
         team_id: None,
         created_at: now,

@@ -1,8 +1,9 @@
-//! `GET /key/info`: what a key is and has spent. The master key asks about any
-//! key, a key about itself; on the data plane only about itself. A deleted key
+//! `GET /key/info`: what a key is and has spent. Who may read keys asks
+//! about any, an ordinary key about itself; on the data plane only that. A deleted key
 //! is still told about, with the status `deleted`.
 
 use axum::{
+    Extension,
     extract::{Query, State},
     response::Response,
 };
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use super::{answer, view};
 use crate::{
     app::AppState,
-    auth::{Caller, authenticate},
+    auth::{Admitted, Caller, authenticate, authorize_data_plane},
     error::ApiError,
     key::{Key, KeyHash},
 };
@@ -27,23 +28,27 @@ pub(crate) struct Asked {
 pub(crate) async fn any(
     State(state): State<AppState>,
     Query(asked): Query<Asked>,
-    headers: HeaderMap,
+    Extension(admitted): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
-    match authenticate(&state, &headers).await? {
-        Caller::Key(own) => about_itself(&state, &own, asked).await,
-        Caller::Master => {
-            let sent = asked.key.ok_or_else(not_found)?;
-            let hash = KeyHash::from_key_or_hash(&sent).ok_or_else(not_found)?;
-            if let Some(key) = state.store.key(hash).await? {
-                return show(&state, &key, json!(sent)).await;
-            }
-            let (key, at) = state.store.deleted_key(hash).await?.ok_or_else(not_found)?;
-            let spend = view::spend(&state, &key).await?;
-            let mut row = view::row(&key, spend, state.clock.now());
-            view::mark_deleted(&mut row, at);
-            Ok(answer(json!({"key": sent, "info": row}), &[]))
+    let is_ordinary = admitted.caller.is_ordinary();
+    match (admitted.caller, asked.key) {
+        (Caller::Key(own), key) if is_ordinary || key.is_none() => {
+            about_itself(&state, &own, Asked { key }).await
         }
+        (_, key) => about_any(&state, key.ok_or_else(not_found)?).await,
     }
+}
+
+async fn about_any(state: &AppState, sent: String) -> Result<Response, ApiError> {
+    let hash = KeyHash::from_key_or_hash(&sent).ok_or_else(not_found)?;
+    if let Some(key) = state.store.key(hash).await? {
+        return show(state, &key, json!(sent)).await;
+    }
+    let (key, at) = state.store.deleted_key(hash).await?.ok_or_else(not_found)?;
+    let spend = view::spend(state, &key).await?;
+    let mut row = view::row(&key, spend, state.clock.now());
+    view::mark_deleted(&mut row, at);
+    Ok(answer(json!({"key": sent, "info": row}), &[]))
 }
 
 /// The data plane: the master key has nothing to ask here.
@@ -52,7 +57,9 @@ pub(crate) async fn own(
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    match authenticate(&state, &headers).await? {
+    let caller = authenticate(&state, &headers).await?;
+    authorize_data_plane(&caller)?;
+    match caller {
         Caller::Key(own) => about_itself(&state, &own, asked).await,
         Caller::Master => Err(not_found()),
     }

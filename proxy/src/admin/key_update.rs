@@ -14,10 +14,11 @@ use super::{
     answer, change,
     fields::{Fields, bad_duration},
     key_generate::alias_taken,
-    key_not_found, named_key, read_body, require_master, view,
+    key_not_found, named_key, read_body, view,
 };
 use crate::{
     app::AppState,
+    auth::Caller,
     error::ApiError,
     failpoint,
     key::{Key, KeyHash},
@@ -28,9 +29,9 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    require_master(&state, request.headers()).await?;
-    let body = read_body(request).await?;
+    let (caller, body) = read_body(&state, request).await?;
     let fields = Fields::parse(&body)?;
+    caller.must_have(fields.scopes.unwrap_or_default())?;
     let ignored = fields.ignored.clone();
     let named = named_key(&body)?;
     if named.is_none() && fields.alias.as_ref().is_none_or(Option::is_none) {
@@ -41,10 +42,9 @@ pub(crate) async fn handle(
         ));
     }
     let changing = state.clone();
-    let key = change(
-        &state,
-        async move { write(&changing, named, &fields).await },
-    )
+    let key = change(&state, async move {
+        write(&changing, &caller, named, &fields).await
+    })
     .await?;
     let spend = view::spend(&state, &key).await?;
     let mut row = view::row(&key, spend, state.clock.now());
@@ -62,12 +62,18 @@ fn as_sent(body: &Map<String, Value>) -> Option<Value> {
     body.get("key").filter(|sent| sent.is_string()).cloned()
 }
 
-async fn write(state: &AppState, named: Option<KeyHash>, fields: &Fields) -> Result<Key, ApiError> {
+async fn write(
+    state: &AppState,
+    caller: &Caller,
+    named: Option<KeyHash>,
+    fields: &Fields,
+) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
     // Also when it is not found: an earlier change may have failed half-way.
     let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
+    caller.must_have(key.scopes)?;
     // An alias that named the key is no new alias.
     if named.is_some()
         && let Some(alias) = &fields.alias

@@ -2,6 +2,7 @@
 
 mod changes;
 mod listing;
+mod scopes;
 
 use serde_json::{Value, json};
 

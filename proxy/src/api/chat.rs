@@ -12,7 +12,9 @@ use uuid::Uuid;
 use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
 use crate::app::AppState;
-use crate::auth::{Caller, authenticate, authenticate_again, authorize_route};
+use crate::auth::{
+    Caller, authenticate, authenticate_again, authorize_data_plane, authorize_route,
+};
 use crate::body;
 use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
@@ -47,6 +49,7 @@ async fn answer(
     request_id: Uuid,
 ) -> Result<Response, ApiError> {
     let caller = authenticate(state, request.headers()).await?;
+    authorize_data_plane(&caller)?;
     authorize_route(&caller, request.uri().path())?;
     if state.tasks.is_stopping() {
         return Err(ApiError::shutting_down());

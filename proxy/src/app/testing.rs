@@ -87,6 +87,14 @@ impl Gateway {
         call(&self.admin, Method::GET, path, key, String::new()).await
     }
 
+    pub(crate) async fn data_post(&self, key: &str, path: &str, body: &Value) -> Answer {
+        call(&self.data, Method::POST, path, key, body.to_string()).await
+    }
+
+    pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {
+        call(&self.data, Method::GET, path, key, String::new()).await
+    }
+
     /// What the data plane says to this key about itself: the cheapest proof
     /// that it is accepted or refused.
     pub(crate) async fn try_key(&self, key: &str) -> Answer {

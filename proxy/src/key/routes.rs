@@ -1,5 +1,6 @@
 //! Owns the question whether a key's `allowed_routes` cover a path. Pure.
-//! Called by authentication for every data-plane call.
+//! Called by authentication for every call of a key that does not ask about
+//! itself.
 
 /// Routes that spend money: LiteLLM's group `llm_api_routes`.
 const LLM_API: [&str; 11] = [
@@ -23,7 +24,8 @@ pub(crate) fn allows(allowed_routes: &[String], path: &str) -> bool {
     allowed_routes.is_empty()
         || allowed_routes.iter().any(|route| match route.as_str() {
             "llm_api_routes" | "openai_routes" => LLM_API.contains(&bare),
-            "info_routes" => matches!(bare, "/models" | "/key/info"),
+            "info_routes" => matches!(bare, "/models" | "/key/info" | "/key/list"),
+            "management_routes" => bare.starts_with("/key/"),
             route => matches(route.strip_prefix("/v1").unwrap_or(route), bare),
         })
 }
@@ -48,6 +50,9 @@ mod tests {
             (&["llm_api_routes"], "/key/generate", false),
             (&["info_routes"], "/v1/chat/completions", false),
             (&["management_routes"], "/v1/chat/completions", false),
+            (&["management_routes"], "/key/generate", true),
+            (&["info_routes"], "/key/list", true),
+            (&["info_routes"], "/key/generate", false),
             (&["/v1/models"], "/models", true),
             (&["/v1/models"], "/v1/chat/completions", false),
             (&["/chat/*"], "/v1/chat/completions", true),

@@ -7,7 +7,7 @@ use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::StoreError;
 use crate::{
-    key::{Key, KeyHash, KeyType},
+    key::{Key, KeyHash, KeyType, Scopes},
     money::NanoUsd,
 };
 
@@ -24,6 +24,7 @@ pub(super) struct KeyRow {
     metadata: String,
     key_type: String,
     allowed_routes: String,
+    scopes: String,
     user_id: Option<String>,
     team_id: Option<String>,
     created_at_us: i64,
@@ -53,6 +54,9 @@ impl KeyRow {
             metadata: from_json(&self.metadata).ok_or_else(|| damaged("metadata"))?,
             key_type: KeyType::parse(&self.key_type).ok_or_else(|| damaged("key type"))?,
             allowed_routes: from_json(&self.allowed_routes).ok_or_else(|| damaged("routes"))?,
+            // A name that is not known is damage: without it the key would
+            // have fewer scopes, and with none of them it would call models.
+            scopes: scopes(&self.scopes).ok_or_else(|| damaged("scopes"))?,
             created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
             updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
             key_name: self.key_name,
@@ -62,6 +66,11 @@ impl KeyRow {
             team_id: self.team_id,
         })
     }
+}
+
+fn scopes(text: &str) -> Option<Scopes> {
+    let names: Vec<String> = from_json(text)?;
+    Scopes::parse(names.iter().map(String::as_str)).ok()
 }
 
 fn instant(micros: i64) -> Option<DateTime<Utc>> {

@@ -1,0 +1,119 @@
+//! Owns who may call a route of the admin plane: the master key, and an admin
+//! key that has the scope which the router's table names for that route. Called
+//! by the router; handlers receive the caller that was let in.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use super::{Caller, authenticate, authenticate_again, authorize_route};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    key::{Scope, Scopes},
+};
+
+/// What a route of the admin plane asks of its caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Need {
+    Scope(Scope),
+    /// The scope, or an ordinary key that asks about itself.
+    ScopeOrItself(Scope),
+}
+
+/// A caller that a route has let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) caller: Caller,
+    need: Need,
+}
+
+/// Refuses who may not call the route; the handler finds [`Admitted`] among the
+/// request's extensions.
+pub(crate) async fn admit(
+    State((state, need)): State<(AppState, Need)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let caller = authenticate(&state, request.headers()).await?;
+    check(&caller, need)?;
+    if !caller.is_ordinary() {
+        authorize_route(&caller, request.uri().path())?;
+    }
+    request.extensions_mut().insert(Admitted { caller, need });
+    Ok(next.run(request).await)
+}
+
+impl Admitted {
+    /// Whom [`admit`] let in.
+    ///
+    /// # Errors
+    /// 500 where the router's table forgot to ask: nobody passes then.
+    pub(crate) fn of(request: &Request) -> Result<Self, ApiError> {
+        let admitted = request.extensions().get::<Self>().cloned();
+        admitted.ok_or_else(ApiError::internal)
+    }
+
+    /// The caller as it stands now, since a slow sender must not outlive what
+    /// it was allowed.
+    ///
+    /// # Errors
+    /// As [`admit`].
+    pub(crate) async fn again(self, state: &AppState) -> Result<Caller, ApiError> {
+        let caller = authenticate_again(state, self.caller).await?;
+        check(&caller, self.need)?;
+        Ok(caller)
+    }
+}
+
+impl Caller {
+    /// A key without scopes, which calls models.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        matches!(self, Self::Key(key) if key.scopes.is_empty())
+    }
+
+    /// Whether the caller may give these scopes away, or change a key that has
+    /// them: nobody comes by a power through a key that lacks it.
+    ///
+    /// # Errors
+    /// 403 that names a scope which the caller lacks.
+    pub(crate) fn must_have(&self, scopes: Scopes) -> Result<(), ApiError> {
+        let Self::Key(key) = self else {
+            return Ok(());
+        };
+        match key.scopes.lacking(scopes) {
+            None => Ok(()),
+            Some(lacking) => Err(lacks(lacking)),
+        }
+    }
+}
+
+fn check(caller: &Caller, need: Need) -> Result<(), ApiError> {
+    let Caller::Key(key) = caller else {
+        return Ok(());
+    };
+    let (Need::Scope(scope) | Need::ScopeOrItself(scope)) = need;
+    match (key.scopes.is_empty(), need) {
+        (true, Need::ScopeOrItself(_)) => Ok(()),
+        (true, Need::Scope(Scope::KeysRead)) => {
+            Err(ApiError::forbidden("only the master key may list keys"))
+        }
+        // LiteLLM: 401 for a key that is good and may not do this.
+        (true, Need::Scope(_)) => Err(ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, Only proxy admin can manage keys: use the master key.",
+        )),
+        (false, _) if key.scopes.has(scope) => Ok(()),
+        (false, _) => Err(lacks(scope)),
+    }
+}
+
+fn lacks(scope: Scope) -> ApiError {
+    ApiError::forbidden(format!(
+        "this key lacks the scope {}: use the master key, or a key that has it",
+        scope.as_str()
+    ))
+    .with_param("scopes")
+}
