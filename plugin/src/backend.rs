@@ -49,11 +49,7 @@ impl State {
         if let Some(client) = slot.as_ref() {
             return Ok(Arc::clone(client));
         }
-        let entry = config::load(req).await?.ok_or_else(|| {
-            Error::user(
-                "the engine is not configured: write base_url and master_key to config first",
-            )
-        })?;
+        let entry = config::load(req).await?.ok_or_else(config::missing)?;
         let client = Arc::new(Client::new(&entry)?);
         *slot = Some(Arc::clone(&client));
         Ok(client)

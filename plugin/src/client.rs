@@ -15,6 +15,7 @@ use crate::error::GatewayError;
 use crate::failpoint;
 use crate::paths::config::ConfigEntry;
 
+mod admin;
 mod gateway;
 mod master_key;
 mod refusal;
@@ -22,6 +23,7 @@ mod resolver;
 mod transport;
 pub(crate) mod wire;
 
+pub(crate) use admin::AdminGrant;
 pub(crate) use gateway::GatewayInfo;
 pub(crate) use master_key::MasterKey;
 use transport::{Answer, Transport};
@@ -54,6 +56,15 @@ impl fmt::Debug for KeyText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("KeyText")
     }
+}
+
+/// The name of a key at the gateway. LiteLLM: SHA-256 of the whole key in
+/// lower-case hex.
+fn key_hash(key: &str) -> String {
+    Sha256::digest(key.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,10 +129,7 @@ impl Client {
         if !answer.key.starts_with("sk-") {
             return Err(self.transport.unexpected("the key does not begin with sk-"));
         }
-        let hash: String = Sha256::digest(answer.key.as_bytes())
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = key_hash(&answer.key);
         if answer.token_id().is_some_and(|token_id| token_id != hash) {
             return Err(self
                 .transport

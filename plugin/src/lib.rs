@@ -14,6 +14,7 @@ mod error;
 mod failpoint;
 mod grant;
 mod paths;
+mod root_wal;
 mod secret_key;
 #[cfg(test)]
 mod testing;

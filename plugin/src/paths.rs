@@ -7,12 +7,15 @@ use crate::backend::State;
 
 pub(crate) mod check;
 pub(crate) mod config;
+pub(crate) mod config_rotate;
 pub(crate) mod creds;
 pub(crate) mod roles;
 
 pub(crate) fn all() -> Vec<Path<State>> {
     vec![
         config::path(),
+        config_rotate::path(),
+        config_rotate::short_path(),
         roles::list_path(),
         roles::path(),
         creds::path(),

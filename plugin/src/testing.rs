@@ -14,6 +14,8 @@ use vault_plugin_sdk::{Backend, Error, Operation, Response, Secret, Storage};
 
 use crate::backend::{self, State};
 
+pub(crate) mod admin;
+
 #[expect(non_snake_case, reason = "reads as the constant that it is")]
 pub(crate) fn GOOD_CONFIG() -> Value {
     json!({"base_url": "http://127.0.0.1:4001/", "master_key": "sk-canary", "verify_connection": false})

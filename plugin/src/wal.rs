@@ -13,6 +13,7 @@ use vault_plugin_sdk::{Error, Request, WalOutcome};
 use crate::backend::State;
 use crate::client::wire::GenerateRequest;
 use crate::client::{Client, Deleted};
+use crate::root_wal;
 
 const KIND: &str = "key";
 
@@ -89,6 +90,12 @@ pub(crate) async fn rollback(
     data: Value,
     created_at: DateTime<Utc>,
 ) -> Result<WalOutcome, Error> {
+    if matches!(
+        kind.as_str(),
+        root_wal::SUCCESSOR_KIND | root_wal::PREDECESSOR_KIND
+    ) {
+        return root_wal::rollback(state, req, &kind, data, created_at).await;
+    }
     if kind != KIND {
         return Err(Error::internal(
             "a write-ahead entry of an unknown kind: it was written by a newer version",
@@ -125,12 +132,12 @@ pub(crate) async fn rollback(
 }
 
 /// Whether there is no later: the mount goes, or an operator asks for it now.
-async fn is_last_call(req: &Request) -> Result<bool, Error> {
+pub(crate) async fn is_last_call(req: &Request) -> Result<bool, Error> {
     let immediate = req.data.get("immediate").and_then(Value::as_bool);
     Ok(immediate.unwrap_or(false) || req.system.tainted().await?)
 }
 
-fn min_age(request_timeout: Duration) -> TimeDelta {
+pub(crate) fn min_age(request_timeout: Duration) -> TimeDelta {
     #[cfg(feature = "failpoints")]
     if let Some(seconds) = std::env::var("LITELLM_WAL_MIN_AGE_SECONDS")
         .ok()

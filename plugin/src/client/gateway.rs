@@ -25,10 +25,6 @@ pub(crate) struct GatewayInfo {
 
 impl GatewayInfo {
     /// Whether a field that rests on `feature` would be accepted and have no effect.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "used by the roles that need a feature")
-    )]
     pub(crate) fn lacks(&self, feature: &str) -> bool {
         !self.features.contains(feature)
     }

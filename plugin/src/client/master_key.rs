@@ -32,6 +32,11 @@ impl MasterKey {
         self.0.is_empty()
     }
 
+    /// Its name at the gateway, should the gateway have it in its table.
+    pub(crate) fn hash(&self) -> String {
+        super::key_hash(&self.0)
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

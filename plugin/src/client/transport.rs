@@ -60,6 +60,10 @@ impl Transport {
         &self.base_url
     }
 
+    pub(super) fn master_key(&self) -> &MasterKey {
+        &self.master_key
+    }
+
     pub(super) fn request_timeout(&self) -> Duration {
         self.request_timeout
     }

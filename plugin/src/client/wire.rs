@@ -47,7 +47,9 @@ pub(crate) struct GenerateAnswer {
 /// `Some(None)` where it says that there is none.
 pub(crate) type Told<T> = Option<Option<T>>;
 
-fn told<'de, T: Deserialize<'de>, D: Deserializer<'de>>(input: D) -> Result<Told<T>, D::Error> {
+pub(super) fn told<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    input: D,
+) -> Result<Told<T>, D::Error> {
     Option::deserialize(input).map(Some)
 }
 

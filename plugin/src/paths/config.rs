@@ -38,6 +38,9 @@ const MAX_CA_CERT_BYTES: usize = 64 << 10;
 pub(crate) struct ConfigEntry {
     pub(crate) base_url: String,
     pub(crate) master_key: MasterKey,
+    /// The alias at the gateway of a key that `rotate-root` made; else empty.
+    #[serde(default)]
+    pub(crate) master_key_alias: String,
     #[serde(default)]
     pub(crate) ca_cert: String,
     /// Empty means the host of `base_url`.
@@ -97,6 +100,7 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     };
     let answer = Map::from_iter([
         ("base_url".to_owned(), json!(entry.base_url)),
+        ("master_key_alias".to_owned(), json!(entry.master_key_alias)),
         ("ca_cert".to_owned(), json!(entry.ca_cert)),
         ("tls_server_name".to_owned(), json!(entry.tls_server_name)),
         ("insecure_tls".to_owned(), json!(entry.insecure_tls)),
@@ -115,7 +119,9 @@ async fn read(_state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
 
 async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let _writing = state.writing.lock().await;
-    let entry = merged(load(&req).await?, &req.fields)?;
+    let stored = load(&req).await?;
+    let replaced = stored.as_ref().map(|entry| entry.master_key_alias.clone());
+    let entry = merged(stored, &req.fields)?;
     // Built even where nothing is called, so that what can't work is not saved.
     let client = Client::new(&entry)?;
     if entry.verify_connection {
@@ -125,6 +131,13 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
         .change_config(put_json(req.storage.as_ref(), STORAGE_KEY, &entry))
         .await?;
     let mut response = Response::default();
+    if let Some(alias) = replaced.filter(|alias| !alias.is_empty())
+        && entry.master_key_alias.is_empty()
+    {
+        response = response.warn(format!(
+            "the admin key {alias} that rotate-root made is no longer used, and is still good at its gateway: delete it there"
+        ));
+    }
     if entry.insecure_tls {
         response = response.warn(
             "insecure_tls is on: anyone between Vault and the gateway can read the admin key",
@@ -155,6 +168,7 @@ fn merged(stored: Option<ConfigEntry>, fields: &FieldData) -> Result<ConfigEntry
         None => ConfigEntry {
             base_url: String::new(),
             master_key: MasterKey::default(),
+            master_key_alias: String::new(),
             ca_cert: String::new(),
             tls_server_name: String::new(),
             insecure_tls: false,
@@ -176,6 +190,7 @@ fn merged(stored: Option<ConfigEntry>, fields: &FieldData) -> Result<ConfigEntry
     }
     if let Some(key) = master_key {
         entry.master_key = MasterKey::parse(&key).map_err(Error::user)?;
+        entry.master_key_alias = String::new();
     }
     if entry.base_url.is_empty() || entry.master_key.is_empty() {
         return Err(Error::user("base_url and master_key are both required"));
@@ -298,6 +313,10 @@ fn is_loopback(base_url: &str) -> bool {
         Some(url::Host::Domain(name)) => name == "localhost",
         None => false,
     }
+}
+
+pub(crate) fn missing() -> Error {
+    Error::user("the engine is not configured: write base_url and master_key to config first")
 }
 
 pub(crate) async fn load(req: &Request) -> Result<Option<ConfigEntry>, Error> {
