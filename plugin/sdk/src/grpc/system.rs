@@ -1,8 +1,12 @@
 //! The client of the server's system view.
 //!
-//! Owns the mapping of its answers; caches nothing.
+//! Owns the mapping of its answers. Remembers one thing: that this node is the
+//! active one.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tonic::{Code, Status, transport::Channel};
@@ -21,11 +25,21 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteSystem {
     link: Link,
+    /// The state of a node that is active and no secondary.
+    ///
+    /// Vault and OpenBao set every mount up anew when a node steps down, so the
+    /// answer stays true as long as this connection; were it ever stale, the
+    /// first write would still be refused and forwarded. A standby is asked
+    /// each time, because it must notice at once that it has become active.
+    active: Arc<OnceLock<ReplicationState>>,
 }
 
 impl RemoteSystem {
-    pub(crate) const fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            active: Arc::default(),
+        }
     }
 
     fn client(&self) -> Result<SystemViewClient<Channel>, SystemError> {
@@ -86,8 +100,16 @@ impl SystemView for RemoteSystem {
     }
 
     async fn replication_state(&self) -> Result<ReplicationState, SystemError> {
-        let state = ask!(self, replication_state, pb::Empty {}).state;
-        Ok(ReplicationState::from_bits(state.cast_unsigned()))
+        if let Some(active) = self.active.get() {
+            return Ok(*active);
+        }
+        let bits = ask!(self, replication_state, pb::Empty {}).state;
+        let state = ReplicationState::from_bits(bits.cast_unsigned());
+        if state.is_primary_active() {
+            // Another request may have been faster, with the same answer.
+            self.active.set(state).ok();
+        }
+        Ok(state)
     }
 
     async fn mlock_enabled(&self) -> Result<bool, SystemError> {

@@ -51,6 +51,11 @@ impl ReplicationState {
         self.0 & Self::STANDBY != 0
     }
 
+    /// Whether this node serves writes: neither a standby nor a secondary.
+    pub const fn is_primary_active(self) -> bool {
+        self.0 & (Self::STANDBY | Self::PERFORMANCE_SECONDARY | Self::DR_SECONDARY) == 0
+    }
+
     /// Whether this cluster is a performance secondary.
     pub const fn is_performance_secondary(self) -> bool {
         self.0 & Self::PERFORMANCE_SECONDARY != 0
