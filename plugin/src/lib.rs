@@ -16,6 +16,8 @@ mod grant;
 mod paths;
 mod root_wal;
 mod secret_key;
+mod static_queue;
+mod static_schedule;
 #[cfg(test)]
 mod testing;
 mod wal;
