@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vault_plugin_sdk as sdk;
@@ -43,7 +44,10 @@ pub(crate) struct IssuedKey {
     pub(crate) ignored: Vec<String>,
 }
 
-/// The key itself, which leaves the engine once, in the answer of `creds`.
+/// The key itself. A leased one leaves the engine once, in the answer of
+/// `creds`, and is stored nowhere; a static role's is stored with its role.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct KeyText(String);
 
 impl KeyText {

@@ -17,7 +17,11 @@ mod paths;
 mod root_wal;
 mod secret_key;
 mod static_queue;
+mod static_rotation;
 mod static_schedule;
+mod static_state;
+mod static_tick;
+mod static_wal;
 #[cfg(test)]
 mod testing;
 mod wal;

@@ -98,7 +98,7 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
 
 /// Deletes a key that is not handed out. Where that fails, the write-ahead
 /// entry is still there for the rollback.
-async fn take_back(client: &Client, issued: &IssuedKey) {
+pub(crate) async fn take_back(client: &Client, issued: &IssuedKey) {
     if let Err(error) = client.delete_hash(&issued.hash).await {
         tracing::warn!(key.hash = issued.hash, %error, "a key that is not handed out could not be deleted yet");
     }
@@ -175,7 +175,10 @@ async fn hand_out(
 
 /// Warns of what the gateway granted less of than was asked; `Err` where it
 /// granted more.
-fn narrowed(issued: &IssuedKey, wanted: &GenerateRequest) -> Result<Vec<String>, String> {
+pub(crate) fn narrowed(
+    issued: &IssuedKey,
+    wanted: &GenerateRequest,
+) -> Result<Vec<String>, String> {
     let mut warnings = Vec::new();
     if let Some(models) = &issued.models {
         let is_bounded = !wanted.models.is_empty();
