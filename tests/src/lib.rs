@@ -18,6 +18,7 @@ pub mod process;
 pub mod proxy;
 pub mod upstream;
 pub mod vault;
+pub mod vectors;
 pub mod world;
 
 pub use eventually::eventually;
