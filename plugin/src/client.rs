@@ -18,6 +18,7 @@ use crate::paths::config::ConfigEntry;
 
 mod admin;
 mod gateway;
+mod list;
 mod master_key;
 mod refusal;
 mod resolver;
@@ -26,6 +27,7 @@ pub(crate) mod wire;
 
 pub(crate) use admin::AdminGrant;
 pub(crate) use gateway::GatewayInfo;
+pub(crate) use list::{KeyPage, ListedKey};
 pub(crate) use master_key::MasterKey;
 use transport::{Answer, Transport};
 use wire::{GenerateAnswer, GenerateRequest, KeyList, Told, UpdateRequest};
@@ -169,6 +171,11 @@ impl Client {
 
     pub(crate) async fn delete_hash(&self, hash: &str) -> Result<Deleted, GatewayError> {
         self.delete(&json!({"keys": [hash]})).await
+    }
+
+    /// Deletes what of these still exists; `Absent` where none does.
+    pub(crate) async fn delete_hashes(&self, hashes: &[String]) -> Result<Deleted, GatewayError> {
+        self.delete(&json!({"keys": hashes})).await
     }
 
     pub(crate) async fn delete_alias(&self, alias: &str) -> Result<Deleted, GatewayError> {

@@ -13,6 +13,7 @@ pub(crate) mod roles;
 mod rotate_role;
 mod static_creds;
 pub(crate) mod static_roles;
+pub(crate) mod tidy;
 
 pub(crate) fn all() -> Vec<Path<State>> {
     vec![
@@ -28,5 +29,6 @@ pub(crate) fn all() -> Vec<Path<State>> {
         static_creds::path(),
         rotate_role::path(),
         check::path(),
+        tidy::path(),
     ]
 }
