@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vault_plugin_sdk as sdk;
@@ -18,7 +17,6 @@ use crate::paths::config::ConfigEntry;
 
 mod admin;
 mod gateway;
-mod list;
 mod master_key;
 mod refusal;
 mod resolver;
@@ -27,7 +25,6 @@ pub(crate) mod wire;
 
 pub(crate) use admin::AdminGrant;
 pub(crate) use gateway::GatewayInfo;
-pub(crate) use list::{KeyPage, ListedKey};
 pub(crate) use master_key::MasterKey;
 use transport::{Answer, Transport};
 use wire::{GenerateAnswer, GenerateRequest, KeyList, Told, UpdateRequest};
@@ -42,14 +39,12 @@ pub(crate) struct IssuedKey {
     pub(crate) life: Told<Duration>,
     pub(crate) models: Option<Vec<String>>,
     pub(crate) max_budget: Told<f64>,
+    pub(crate) limits: [(&'static str, Option<u64>); 3],
     /// Fields that were asked for and have no effect at this gateway.
     pub(crate) ignored: Vec<String>,
 }
 
-/// The key itself. A leased one leaves the engine once, in the answer of
-/// `creds`, and is stored nowhere; a static role's is stored with its role.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
+/// The key itself, which leaves the engine once, in the answer of `creds`.
 pub(crate) struct KeyText(String);
 
 impl KeyText {
@@ -143,6 +138,7 @@ impl Client {
         }
         Ok(IssuedKey {
             life: self.life(answer.created_at.or(told.date), answer.expires)?,
+            limits: answer.limits(),
             key: KeyText(answer.key),
             hash,
             models: answer.models,
@@ -171,11 +167,6 @@ impl Client {
 
     pub(crate) async fn delete_hash(&self, hash: &str) -> Result<Deleted, GatewayError> {
         self.delete(&json!({"keys": [hash]})).await
-    }
-
-    /// Deletes what of these still exists; `Absent` where none does.
-    pub(crate) async fn delete_hashes(&self, hashes: &[String]) -> Result<Deleted, GatewayError> {
-        self.delete(&json!({"keys": hashes})).await
     }
 
     pub(crate) async fn delete_alias(&self, alias: &str) -> Result<Deleted, GatewayError> {

@@ -9,6 +9,7 @@ use vault_plugin_sdk::{Error, Field, FieldData, FieldType, Path};
 
 use crate::alias;
 use crate::client::wire::GenerateRequest;
+use crate::gating::Need;
 
 pub(crate) mod check;
 mod key_request;
@@ -97,6 +98,29 @@ impl Grant {
     /// # Errors
     /// A user error that names the field and says what it must be.
     pub(crate) fn merged(&self, fields: &FieldData) -> Result<Self, Error> {
+        self.laid_under(fields, |_, _, given| given)
+    }
+
+    /// As `merged`, but an object is laid over the stored one, name by name, and
+    /// null takes a name away (RFC 7396).
+    ///
+    /// # Errors
+    /// As `merged`.
+    pub(crate) fn patched(&self, fields: &FieldData) -> Result<Self, Error> {
+        self.laid_under(fields, |name, stored, _| {
+            let stored = Map::from_iter([(name.to_owned(), Value::Object(stored.clone()))]);
+            match fields.merge_patch(stored).remove(name) {
+                Some(Value::Object(patched)) => patched,
+                _ => Map::new(),
+            }
+        })
+    }
+
+    fn laid_under(
+        &self,
+        fields: &FieldData,
+        object: impl Fn(&str, &Map<String, Value>, Map<String, Value>) -> Map<String, Value>,
+    ) -> Result<Self, Error> {
         let mut grant = self.clone();
         if let Some(models) = fields.strings_opt("models") {
             grant.models = models;
@@ -119,7 +143,7 @@ impl Grant {
             ("key_request", &mut grant.key_request),
         ] {
             if let Some(given) = fields.map_opt(name) {
-                *map = given;
+                *map = object(name, map, given);
             }
         }
         if let Some(routes) = fields.strings_opt("allowed_routes") {
@@ -181,7 +205,7 @@ impl Grant {
 
     /// The fields that need something beyond LiteLLM's contract, each with the
     /// feature that a gateway must name in its readiness answer.
-    pub(crate) fn needs(&self) -> Vec<(&'static str, &'static str)> {
+    pub(crate) fn needs(&self) -> Vec<Need> {
         let grant = self.settled();
         let mut needs = Vec::new();
         if !grant.allowed_cidrs.is_empty() {

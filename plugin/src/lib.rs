@@ -12,16 +12,12 @@ mod backend;
 mod client;
 mod error;
 mod failpoint;
+mod gating;
 mod grant;
 mod paths;
 mod root_wal;
 mod secret_key;
-mod static_queue;
-mod static_rotation;
-mod static_schedule;
-mod static_state;
-mod static_tick;
-mod static_wal;
+mod template;
 #[cfg(test)]
 mod testing;
 mod wal;

@@ -62,18 +62,18 @@ pub(crate) struct LeaseRecord {
     pub(crate) key_alias: String,
     /// The gateway that issued the key.
     pub(crate) base_url: String,
+    /// The TTL that a renewal without an increment asks for; 0 means the
+    /// mount's default. Leases of older versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ttl_seconds: Option<u64>,
 }
 
 impl LeaseRecord {
     pub(crate) fn into_internal_data(self) -> Map<String, Value> {
-        [
-            ("key_hash", self.key_hash),
-            ("key_alias", self.key_alias),
-            ("base_url", self.base_url),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), Value::from(value)))
-        .collect()
+        match serde_json::to_value(self) {
+            Ok(Value::Object(record)) => record,
+            _ => Map::new(),
+        }
     }
 
     fn of(secret: &Secret) -> Result<Self, Error> {
@@ -95,7 +95,11 @@ async fn renew(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
         system_default: req.system.default_lease_ttl().await?,
         system_max: req.system.max_lease_ttl().await?,
         increment: secret.lease.increment,
-        backend_ttl: secret.lease.ttl,
+        // Not the lease's, which is what the last renewal was granted: a short
+        // one would make all later ones short.
+        backend_ttl: record
+            .ttl_seconds
+            .map_or(secret.lease.ttl, Duration::from_secs),
         backend_max_ttl: secret.lease.max_ttl,
         issue_time: secret.lease.issue_time,
         now: Utc::now(),

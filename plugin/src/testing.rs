@@ -204,6 +204,13 @@ pub(crate) fn generated(life: i64) -> Value {
     })
 }
 
+/// As `generated`, with other fields laid over it.
+pub(crate) fn generated_as(life: i64, fields: Value) -> Value {
+    let mut answer = object(generated(life));
+    answer.extend(object(fields));
+    Value::Object(answer)
+}
+
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,

@@ -41,8 +41,6 @@ mod gateway_input;
 mod issuing;
 #[path = "e2e/leases.rs"]
 mod leases;
-#[path = "e2e/litellm_vectors.rs"]
-mod litellm_vectors;
 #[path = "e2e/main_job.rs"]
 mod main_job;
 #[path = "e2e/readme.rs"]

@@ -41,6 +41,9 @@ pub(crate) struct GenerateAnswer {
     pub(crate) models: Option<Vec<String>>,
     #[serde(default, deserialize_with = "told")]
     pub(crate) max_budget: Told<f64>,
+    rpm_limit: Option<Value>,
+    tpm_limit: Option<Value>,
+    max_parallel_requests: Option<Value>,
 }
 
 /// What an answer tells of a bound: `None` where it does not name it,
@@ -57,6 +60,16 @@ impl GenerateAnswer {
     /// LiteLLM: the key's hash, as `token_id` or, in some versions, `token`.
     pub(crate) fn token_id(&self) -> Option<&str> {
         self.token_id.as_deref().or(self.token.as_deref())
+    }
+
+    /// The limits that were granted, by name; `None` where none is told.
+    pub(crate) fn limits(&self) -> [(&'static str, Option<u64>); 3] {
+        let of = |limit: &Option<Value>| limit.as_ref().and_then(Value::as_u64);
+        [
+            ("rpm_limit", of(&self.rpm_limit)),
+            ("tpm_limit", of(&self.tpm_limit)),
+            ("max_parallel_requests", of(&self.max_parallel_requests)),
+        ]
     }
 }
 

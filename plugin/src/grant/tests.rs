@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Grant;
-use crate::testing::Mount;
+use crate::testing::{Gateway, Mount};
 
 async fn written(data: Value) -> Grant {
     let mount = Mount::new();
@@ -43,7 +43,9 @@ async fn an_empty_grant_asks_for_no_bound() {
 
 #[tokio::test]
 async fn each_field_reaches_the_gateway_and_can_be_taken_away() {
-    let mount = Mount::new();
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    gateway.script.then(200, r#"{"status":"healthy"}"#);
     let full = json!({
         "models": "m", "max_budget": 2, "budget_duration": "1mo",
         "rpm_limit": 10, "tpm_limit": "20", "max_parallel_requests": 3,
@@ -131,10 +133,6 @@ async fn networks_are_stored_in_normal_form() {
 async fn bad_values_are_refused_by_name() {
     let mount = Mount::new();
     let long = "x".repeat(256);
-    let mut deep = json!(1);
-    for _ in 0..20 {
-        deep = json!([deep]);
-    }
     for (data, expected) in [
         (json!({"models": [long]}), "models"),
         (json!({"models": ["a\u{0}b"]}), "control"),
@@ -142,7 +140,7 @@ async fn bad_values_are_refused_by_name() {
         (json!({"models": {"a": 1}}), "models"),
         (json!({"max_budget": 1e10}), "max_budget must be"),
         (json!({"max_budget": 1e-12}), "max_budget must be"),
-        (json!({"max_budget": "1e400"}), "max_budget must be"),
+        (json!({"max_budget": "1e400"}), "max_budget"),
         (json!({"max_budget": [1]}), "max_budget"),
         (json!({"budget_duration": "30"}), "budget_duration must be"),
         (json!({"budget_duration": "0d"}), "budget_duration must be"),
@@ -217,6 +215,25 @@ async fn bad_values_are_refused_by_name() {
             json!({"allowed_cidrs": "10.0.0.0/33"}),
             "allowed_cidrs must hold",
         ),
+    ] {
+        expect_refused(&mount, &data, expected).await;
+    }
+}
+
+async fn expect_refused(mount: &Mount, data: &Value, expected: &str) {
+    let text = mount.refused("roles/a", data.clone()).await;
+    assert!(text.contains(expected), "{data}: {text}");
+    assert!(mount.read("roles/a").await.unwrap().is_none(), "{data}");
+}
+
+#[tokio::test]
+async fn bad_objects_are_refused_by_name() {
+    let mount = Mount::new();
+    let mut deep = json!(1);
+    for _ in 0..20 {
+        deep = json!([deep]);
+    }
+    for (data, expected) in [
         (
             json!({"metadata": {"a": "x".repeat(20_000)}}),
             "metadata must be at most",
@@ -258,8 +275,16 @@ async fn bad_values_are_refused_by_name() {
             "key_alias_prefix",
         ),
     ] {
-        let text = mount.refused("roles/a", data.clone()).await;
-        assert!(text.contains(expected), "{data}: {text}");
-        assert!(mount.read("roles/a").await.unwrap().is_none(), "{data}");
+        expect_refused(&mount, &data, expected).await;
+    }
+}
+
+#[test]
+fn budgets_are_finite_and_bounded() {
+    for good in [0.0, 1e-9, 0.5, 1e9] {
+        assert!(super::check::budget("b", good).is_ok(), "{good}");
+    }
+    for bad in [f64::NAN, f64::INFINITY, -f64::INFINITY, -1.0, 1e-10, 1e10] {
+        assert!(super::check::budget("b", bad).is_err(), "{bad}");
     }
 }

@@ -1,4 +1,9 @@
 //! `creds/<name>`: issues a leased key for a role.
+//!
+//! Configuration and role come from memory. What a warm request waits for:
+//! whether this node is active, the mount's two TTLs (and identity, where a
+//! template asks for it) at the same time, the write-ahead entry's put, the
+//! gateway, the entry's delete. Two of these are storage.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,24 +15,60 @@ use vault_plugin_sdk::{
     Error, Field, FieldType, LeaseOptions, Operation, Path, Request, Response, generic_name,
 };
 
-use crate::alias;
 use crate::backend::State;
 use crate::client::wire::GenerateRequest;
 use crate::client::{Client, IssuedKey};
 use crate::failpoint;
-use crate::paths::roles::{self, RoleEntry};
+use crate::paths::roles::RoleEntry;
 use crate::secret_key::{self, LeaseRecord};
 use crate::wal::Pending;
+
+mod granted;
+mod owner;
+mod terms;
+mod wanted;
+
+use terms::Terms;
 
 const SYNOPSIS: &str = "A new key for a role.";
 const DESCRIPTION: &str = "Each read issues a key of its own at the gateway. The key ends with its \
 lease: revoking the lease deletes it, and one that is never revoked expires by itself 60 s after \
-the lease.";
+the lease. A request can ask for less than the role allows, by any of the fields; more than the \
+role allows is an error.";
 
 pub(crate) fn path() -> Path<State> {
     Path::new(format!("creds/{}", generic_name("name")))
         .field(Field::new("name", FieldType::LowerCaseString).description("Name of the role."))
-        .operation_forwarded(Operation::Read, read)
+        .field(
+            Field::new("ttl", FieldType::DurationSecond)
+                .description("Life of this lease, at most the role's or the mount's max_ttl."),
+        )
+        .field(
+            Field::new("models", FieldType::CommaStringSlice)
+                .description("Models that this key may call, each one of the role's."),
+        )
+        .field(
+            Field::new("max_budget", FieldType::Float)
+                .description("US dollars that this key may spend, at most the role's."),
+        )
+        .field(
+            Field::new("rpm_limit", FieldType::Int64)
+                .description("Requests a minute, at most the role's."),
+        )
+        .field(
+            Field::new("tpm_limit", FieldType::Int64)
+                .description("Tokens a minute, at most the role's."),
+        )
+        .field(
+            Field::new("max_parallel_requests", FieldType::Int64)
+                .description("Requests at the same time, at most the role's."),
+        )
+        .field(
+            Field::new("metadata", FieldType::Map)
+                .description("Metadata beside the role's, none of whose names it may set."),
+        )
+        .operation_forwarded(Operation::Read, issue)
+        .operation_forwarded(Operation::Update, issue)
         .help(SYNOPSIS, DESCRIPTION)
 }
 
@@ -42,14 +83,19 @@ async fn nameless(_state: Arc<State>, _req: Request) -> Result<Option<Response>,
     Err(Error::user("name the role: read creds/<role>"))
 }
 
-async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
+async fn issue(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let client = state.client(&req).await?;
     let name = req.fields.string("name");
-    let role = roles::load(&req, &name)
-        .await?
-        .ok_or_else(|| Error::user(format!("unknown role {name:?}: write roles/{name} first")))?;
-    let ttl = lease_ttl(&req, &role).await?;
-    let wanted = request(&req, &role, &name, ttl);
+    let role =
+        state.roles.load(&req, &name).await?.ok_or_else(|| {
+            Error::user(format!("unknown role {name:?}: write roles/{name} first"))
+        })?;
+    let terms = Terms::of(&role, &req.fields)?;
+    let (ttl, owner) = tokio::try_join!(
+        lease_ttl(&req, &role, terms.ttl),
+        owner::resolved(&req, &role)
+    )?;
+    let wanted = wanted::request(&req, &role, &name, &terms, &owner, ttl)?;
 
     failpoint::hit("creds.before_wal").await;
     let pending = Pending::begin(&state, &req, &wanted, &client).await?;
@@ -85,6 +131,7 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
         key_hash: issued.hash.clone(),
         key_alias: wanted.key_alias.clone(),
         base_url: client.base_url().to_owned(),
+        ttl_seconds: Some(terms.ttl.unwrap_or_else(|| role.ttl()).as_secs()),
     };
     let mut response = Response::leased(
         secret_key::SECRET_TYPE,
@@ -98,41 +145,37 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
 
 /// Deletes a key that is not handed out. Where that fails, the write-ahead
 /// entry is still there for the rollback.
-pub(crate) async fn take_back(client: &Client, issued: &IssuedKey) {
+async fn take_back(client: &Client, issued: &IssuedKey) {
     if let Err(error) = client.delete_hash(&issued.hash).await {
         tracing::warn!(key.hash = issued.hash, %error, "a key that is not handed out could not be deleted yet");
     }
 }
 
 /// The life that Vault is going to grant, by the rule that Vault itself uses,
-/// so that the key's expiry fits the lease. Vault warns of a cut by itself.
-async fn lease_ttl(req: &Request, role: &RoleEntry) -> Result<Duration, Error> {
+/// so that the key's expiry fits the lease. Vault warns of a cut of the role's
+/// by itself; more than the maximum that a caller asks for is an error.
+async fn lease_ttl(
+    req: &Request,
+    role: &RoleEntry,
+    asked: Option<Duration>,
+) -> Result<Duration, Error> {
+    let (system_default, system_max) =
+        tokio::try_join!(req.system.default_lease_ttl(), req.system.max_lease_ttl())?;
     let (ttl, _) = calculate_ttl(TtlInputs {
-        system_default: req.system.default_lease_ttl().await?,
-        system_max: req.system.max_lease_ttl().await?,
-        backend_ttl: role.ttl(),
+        system_default,
+        system_max,
+        backend_ttl: asked.unwrap_or_else(|| role.ttl()),
         backend_max_ttl: role.max_ttl(),
         now: Utc::now(),
         ..TtlInputs::default()
     })?;
+    if asked.is_some_and(|asked| asked > ttl) {
+        return Err(Error::user(format!(
+            "ttl must be at most {}s, the maximum of the role or of the mount",
+            ttl.as_secs()
+        )));
+    }
     Ok(ttl)
-}
-
-fn request(req: &Request, role: &RoleEntry, name: &str, ttl: Duration) -> GenerateRequest {
-    let metadata = [
-        ("vault_mount", req.mount_point.as_str()),
-        ("vault_role", name),
-        ("vault_entity_id", req.entity_id.as_str()),
-        ("vault_request_id", req.id.as_str()),
-    ];
-    role.grant.request(
-        alias::new(&role.grant.key_alias_prefix, name),
-        ttl + secret_key::EXPIRY_SLACK,
-        metadata
-            .into_iter()
-            .map(|(field, value)| (field.to_owned(), Value::from(value)))
-            .collect(),
-    )
 }
 
 /// Checks what was granted and forgets the write-ahead entry: the last moment
@@ -151,18 +194,12 @@ async fn hand_out(
         )
     };
     let granted = secret_key::granted_ttl(issued.life, ttl).map_err(not_held)?;
-    let mut warnings = narrowed(issued, wanted).map_err(not_held)?;
+    let mut warnings = granted::warnings(issued, wanted).map_err(not_held)?;
     if granted < ttl {
         warnings.push(format!(
             "the gateway shortened the key's life: the lease is {}s instead of {}s",
             granted.as_secs(),
             ttl.as_secs()
-        ));
-    }
-    if !issued.ignored.is_empty() {
-        warnings.push(format!(
-            "this gateway does not enforce {}",
-            issued.ignored.join(", ")
         ));
     }
     if req.caller.is_gone() {
@@ -171,42 +208,6 @@ async fn hand_out(
     failpoint::hit("creds.before_wal_delete").await;
     pending.done(req).await?;
     Ok((granted, warnings))
-}
-
-/// Warns of what the gateway granted less of than was asked; `Err` where it
-/// granted more.
-pub(crate) fn narrowed(
-    issued: &IssuedKey,
-    wanted: &GenerateRequest,
-) -> Result<Vec<String>, String> {
-    let mut warnings = Vec::new();
-    if let Some(models) = &issued.models {
-        let is_bounded = !wanted.models.is_empty();
-        let is_wider =
-            models.is_empty() || models.iter().any(|model| !wanted.models.contains(model));
-        if is_bounded && is_wider {
-            return Err("the gateway granted models that the role does not name".into());
-        }
-        if models.len() != wanted.models.len() {
-            warnings.push(
-                "the gateway granted fewer models than the role names: see models in the answer"
-                    .into(),
-            );
-        }
-    }
-    match (issued.max_budget, wanted.max_budget) {
-        (Some(None), Some(_)) => Err("the gateway did not cap the key's spend".into()),
-        (Some(Some(granted)), Some(asked)) if granted > asked => {
-            Err("the gateway granted a larger budget than the role's".into())
-        }
-        (Some(Some(granted)), asked) if asked != Some(granted) => {
-            warnings.push(format!(
-                "the gateway granted a budget of {granted} USD instead of the role's"
-            ));
-            Ok(warnings)
-        }
-        _ => Ok(warnings),
-    }
 }
 
 fn answer(

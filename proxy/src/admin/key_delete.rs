@@ -51,8 +51,13 @@ pub(crate) async fn handle(
 }
 
 fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError> {
-    let wrong =
-        || ApiError::validation("list_type", ["body", field], "Input should be a valid list");
+    let wrong = || {
+        ApiError::validation(
+            "list_type",
+            ["body", field],
+            "Input should be a valid list of strings",
+        )
+    };
     match body.get(field) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items

@@ -19,6 +19,7 @@ use crate::{
     error::ApiError,
     failpoint,
     key::{Key, KeyType, Scopes, Token, TokenError},
+    money::NanoUsd,
     store::{self, StoreError},
 };
 
@@ -143,7 +144,24 @@ pub(super) fn alias_taken(alias: &str) -> ApiError {
 }
 
 fn shown(token: &Token, key: &Key, now: DateTime<Utc>) -> Value {
-    let mut row = view::generated(key, now);
-    row.insert("key".to_owned(), json!(token.expose()));
+    let exact = |at: DateTime<Utc>| json!(at.format(view::TIME_EXACT).to_string());
+    let hash = key.hash.to_string();
+    let mut row = view::row(key, NanoUsd::ZERO, now);
+    row.remove("status");
+    row.extend([
+        ("key".to_owned(), json!(token.expose())),
+        ("token".to_owned(), json!(hash)),
+        ("token_id".to_owned(), json!(hash)),
+        // LiteLLM: null, though the expiry is set.
+        ("duration".to_owned(), Value::Null),
+        (
+            "expires".to_owned(),
+            key.expires_at.map_or(Value::Null, exact),
+        ),
+        ("created_at".to_owned(), exact(key.created_at)),
+        ("updated_at".to_owned(), exact(key.updated_at)),
+        ("created_by".to_owned(), json!("default_user_id")),
+        ("updated_by".to_owned(), json!("default_user_id")),
+    ]);
     Value::Object(row)
 }

@@ -48,7 +48,6 @@ pub(crate) async fn handle(
     .await?;
     let spend = view::spend(&state, &key).await?;
     let mut row = view::row(&key, spend, state.clock.now());
-    row.remove("status");
     let hash = key.hash.to_string();
     row.insert(
         "key".to_owned(),

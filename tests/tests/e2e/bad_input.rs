@@ -39,8 +39,18 @@ async fn bad_roles_are_refused_and_change_nothing(kind: Kind) {
         (json!({"ttl": -5}), "ttl"),
         (json!({"metadata": "not a map"}), "metadata"),
         (json!({"key_alias_prefix": "no spaces"}), "key_alias_prefix"),
-        (json!({"rpm_limit": 5}), "not yet supported"),
-        (json!({"role_budget": 5}), "not yet supported"),
+        (json!({"rpm_limit": -5}), "rpm_limit"),
+        (json!({"role_budget": -5}), "role_budget"),
+        (json!({"budget_duration": "1y"}), "budget_duration"),
+        (json!({"allowed_cidrs": "10.0.0.0/33"}), "allowed_cidrs"),
+        (json!({"allowed_routes": "/key/generate"}), "allowed_routes"),
+        (json!({"key_request": "{"}), "key_request"),
+        (json!({"key_request": {"scopes": ["keys.write"]}}), "scopes"),
+        (
+            json!({"user_id_template": "{{identity.x}}"}),
+            "user_id_template",
+        ),
+        (json!({"models": ["a\u{0}"]}), "control"),
     ] {
         let refusal = world
             .server

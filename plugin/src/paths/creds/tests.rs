@@ -197,6 +197,29 @@ async fn a_renew_extends_the_key_first_and_answers_no_data() {
 }
 
 #[tokio::test]
+async fn a_short_renew_does_not_shorten_later_ones() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let (_, mut secret) = issued(&gateway, &mount).await;
+    mount.delete("roles/app").await.unwrap();
+    secret.lease.issue_time = Some(chrono::Utc::now());
+    // What the server keeps of a renewal for a minute, and sends from then on.
+    secret.lease.ttl = Duration::from_secs(60);
+    let renewed = async |secret: &Secret| {
+        gateway.script.then(200, "{}");
+        let answer = mount.on_lease(Operation::Renew, secret.clone()).await;
+        answer.unwrap().unwrap().secret.unwrap()
+    };
+    let again = renewed(&secret).await;
+    assert_eq!(again.lease.ttl, Duration::from_secs(3600));
+    assert_eq!(again.internal_data, secret.internal_data);
+
+    // A lease of a version that did not remember renews as it did then.
+    secret.internal_data.remove("ttl_seconds");
+    assert_eq!(renewed(&secret).await.lease.ttl, Duration::from_secs(60));
+}
+
+#[tokio::test]
 async fn a_revoke_deletes_by_hash_then_alias_and_absent_is_done() {
     let gateway = Gateway::start().await;
     let mount = Mount::at(&gateway).await;

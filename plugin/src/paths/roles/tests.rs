@@ -2,8 +2,10 @@
 
 use serde_json::json;
 
+use vault_plugin_sdk::{Error, Operation};
+
 use super::RoleEntry;
-use crate::testing::Mount;
+use crate::testing::{Gateway, Mount};
 
 #[tokio::test]
 async fn a_role_is_written_read_listed_and_deleted() {
@@ -28,6 +30,8 @@ async fn a_role_is_written_read_listed_and_deleted() {
             "rpm_limit": 0, "tpm_limit": 0, "max_parallel_requests": 0,
             "model_max_budget": {}, "model_rpm_limit": {}, "model_tpm_limit": {},
             "allowed_routes": [], "allowed_cidrs": [], "key_request": {},
+            "user_id_template": "", "team_id_template": "", "role_budget": 0.0,
+            "role_budget_duration": "", "entity_budget": 0.0, "entity_budget_duration": "",
         })
     );
     let list = mount.list("roles/").await.unwrap().unwrap().data.unwrap();
@@ -91,12 +95,167 @@ async fn bad_input_says_what_to_do_and_saves_nothing() {
         (json!({"models": "a,,b"}), "stray comma"),
         (json!({"key_alias_prefix": "a b"}), "key_alias_prefix"),
         (json!({"metadata": {"vault_role": "x"}}), "vault_"),
-        (json!({"entity_budget": 5}), "not yet supported"),
+        (json!({"role_budget": -5}), "role_budget must be"),
+        (json!({"entity_budget": "NaN"}), "entity_budget"),
+        (
+            json!({"role_budget_duration": "1y"}),
+            "role_budget_duration must be",
+        ),
+        (
+            json!({"entity_budget_duration": "soon"}),
+            "entity_budget_duration must be",
+        ),
+        (
+            json!({"user_id_template": "{{identity.x}}"}),
+            "user_id_template asks",
+        ),
+        (
+            json!({"team_id_template": "a\u{1}"}),
+            "team_id_template must not",
+        ),
+        (json!({"user_id_template": [1]}), "user_id_template"),
+        (
+            json!({"role_budget": 5}),
+            "write base_url and master_key to config first",
+        ),
     ] {
         let text = mount.refused("roles/a", data.clone()).await;
         assert!(text.contains(expected), "{data}: {text}");
         assert!(mount.read("roles/a").await.unwrap().is_none(), "{data}");
     }
+}
+
+#[tokio::test]
+async fn a_field_that_the_gateway_does_not_enforce_is_refused() {
+    const PROXY: &str = r#"{"status":"healthy","gateway":"llm-proxy","version":"1.2","features":["shared_budgets"]}"#;
+    const LITELLM: &str = r#"{"status":"healthy","db":"connected"}"#;
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    for (readiness, data, refused) in [
+        (PROXY, json!({"role_budget": 5}), None),
+        (PROXY, json!({"entity_budget": 5}), None),
+        (
+            PROXY,
+            json!({"allowed_cidrs": "10.0.0.0/8"}),
+            Some("allowed_cidrs"),
+        ),
+        (
+            PROXY,
+            json!({"model_max_budget": {"m": {"budget_limit": 1}}}),
+            Some("model_max_budget"),
+        ),
+        (LITELLM, json!({"role_budget": 5}), Some("shared_budgets")),
+        (
+            LITELLM,
+            json!({"entity_budget": 5}),
+            Some("LiteLLM at http"),
+        ),
+        (
+            LITELLM,
+            json!({"allowed_cidrs": "10.0.0.0/8"}),
+            Some("Leave allowed_cidrs out"),
+        ),
+        (
+            LITELLM,
+            json!({"model_max_budget": {"m": {"budget_limit": 1}}}),
+            None,
+        ),
+        (
+            LITELLM,
+            json!({"key_request": {"model_max_budget": {"m": {"budget_limit": 1}}}}),
+            None,
+        ),
+    ] {
+        gateway.script.then(200, readiness);
+        mount.delete("roles/a").await.unwrap();
+        match refused {
+            None => {
+                mount.write("roles/a", data.clone()).await.unwrap();
+            }
+            Some(expected) => {
+                let text = mount.refused("roles/a", data.clone()).await;
+                assert!(text.contains(expected), "{data}: {text}");
+                assert!(mount.read("roles/a").await.unwrap().is_none(), "{data}");
+            }
+        }
+    }
+    let asked = gateway.script.asked();
+    assert!(asked.iter().all(|(path, _)| path == "/health/readiness"));
+    assert_eq!(asked.len(), 9);
+
+    // What was taken before is not asked about again.
+    gateway.script.then(200, PROXY);
+    mount
+        .write("roles/b", json!({"role_budget": 5}))
+        .await
+        .unwrap();
+    mount
+        .write("roles/b", json!({"models": "m"}))
+        .await
+        .unwrap();
+    assert_eq!(gateway.script.asked().len(), 10);
+}
+
+#[tokio::test]
+async fn a_gateway_that_cannot_be_asked_is_502_and_saves_nothing() {
+    let mount = Mount::new();
+    let config = json!({"base_url": "http://127.0.0.1:1", "master_key": "sk-canary", "verify_connection": false});
+    mount.write("config", config).await.unwrap();
+    let (status, _) = mount.coded("roles/a", json!({"role_budget": 5})).await;
+    assert_eq!(status, 502);
+    assert!(mount.read("roles/a").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn two_bounds_for_one_entity_are_warned_of() {
+    const PROXY: &str =
+        r#"{"status":"healthy","gateway":"llm-proxy","features":["shared_budgets"]}"#;
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let mut warned = Vec::new();
+    for (role, budget) in [("a", 5), ("b", 5), ("c", 6)] {
+        gateway.script.then(200, PROXY);
+        let data = json!({"models": "m", "entity_budget": budget});
+        let answer = mount.write(&format!("roles/{role}"), data).await.unwrap();
+        warned.extend(answer.map(|answer| answer.warnings).unwrap_or_default());
+    }
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(warned[0].contains("another entity_budget"), "{warned:?}");
+}
+
+#[tokio::test]
+async fn a_patch_changes_what_it_names_and_null_takes_away() {
+    let mount = Mount::new();
+    let patch = |data: serde_json::Value| {
+        let request = mount
+            .request(Operation::Patch, "roles/a")
+            .data(data.as_object().unwrap().clone());
+        mount.backend.handle(request.build())
+    };
+    let refused = patch(json!({"ttl": "1h"})).await;
+    assert!(
+        matches!(refused, Err(Error::Coded { status: 404, .. })),
+        "{refused:?}"
+    );
+    let role = json!({"models": "m", "max_budget": 1, "ttl": "1h", "rpm_limit": 5, "metadata": {"a": 1, "b": {"c": 1}}, "model_rpm_limit": {"m": 1, "n": 2}});
+    mount.write("roles/a", role).await.unwrap();
+    patch(json!({"ttl": null, "rpm_limit": null, "tpm_limit": 9, "metadata": {"a": null, "b": {"d": 2}}, "model_rpm_limit": {"m": null}}))
+        .await
+        .unwrap();
+    let read = mount.read("roles/a").await.unwrap().unwrap().data.unwrap();
+    for (field, expected) in [
+        ("models", json!(["m"])),
+        ("max_budget", json!(1.0)),
+        ("ttl", json!(0)),
+        ("rpm_limit", json!(0)),
+        ("tpm_limit", json!(9)),
+        ("metadata", json!({"b": {"c": 1, "d": 2}})),
+        ("model_rpm_limit", json!({"n": 2})),
+    ] {
+        assert_eq!(read[field], expected, "{field}");
+    }
+    let refused = patch(json!({"metadata": {"vault_role": "x"}})).await;
+    assert!(refused.is_err(), "{refused:?}");
 }
 
 #[test]
