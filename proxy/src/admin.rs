@@ -10,6 +10,7 @@ pub(crate) mod key_generate;
 pub(crate) mod key_info;
 pub(crate) mod key_list;
 pub(crate) mod key_update;
+mod shared_budgets;
 mod view;
 
 use std::future::Future;

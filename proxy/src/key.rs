@@ -2,16 +2,22 @@
 //! shared. Knows no storage and no HTTP. `token` reads what callers present,
 //! `hash` is the identity, `cache` keeps known keys in memory.
 
+mod account;
 mod cache;
 mod hash;
 mod routes;
 mod scopes;
 mod token;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 
 pub(crate) use self::{
+    account::{
+        ACCOUNTS_MAX, AccountId, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, accounts, own_key,
+    },
     cache::Cache,
     hash::KeyHash,
     routes::allows,
@@ -32,6 +38,9 @@ pub(crate) struct Key {
     pub(crate) models: Vec<String>,
     /// Lifetime cap; none = no cap; zero refuses the first call.
     pub(crate) max_budget: Option<NanoUsd>,
+    /// Where its calls are held and charged: its own account first, then those
+    /// that it shares.
+    pub(crate) accounts: Arc<[AccountId]>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) blocked: bool,
     pub(crate) metadata: Map<String, Value>,
@@ -93,6 +102,19 @@ impl Key {
         self.expires_at.is_some_and(|expiry| expiry <= now)
     }
 
+    /// The accounts that it shares with other keys.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &SharedAccount> {
+        self.accounts.iter().filter_map(|account| match account {
+            AccountId::Shared(shared) => Some(shared),
+            AccountId::Key(_) => None,
+        })
+    }
+
+    /// Whether any cap bounds what it may spend.
+    pub(crate) fn is_capped(&self) -> bool {
+        self.max_budget.is_some() || self.shared().next().is_some()
+    }
+
     /// LiteLLM: an empty list allows every model.
     pub(crate) fn allows_model(&self, model: &str) -> bool {
         self.models.is_empty()
@@ -112,6 +134,7 @@ pub(crate) fn fixture(text: &str) -> Key {
         alias: None,
         models: Vec::new(),
         max_budget: None,
+        accounts: accounts(KeyHash::of(text), []),
         expires_at: None,
         blocked: false,
         metadata: Map::new(),

@@ -1,5 +1,6 @@
-//! Caps that provably hold: every call is held against its key's account before
-//! it is sent, and settled once when its cost is known.
+//! Caps that provably hold: every call is held against its key's account, and
+//! those that the key shares, before it is sent, and settled once when its cost
+//! is known.
 //!
 //! It owns what this process has claimed from the store and the one writer that
 //! changes the books. It never speaks HTTP and reads no configuration. `api`
@@ -7,13 +8,13 @@
 //! the store and drains it last.
 
 pub(crate) mod account;
+mod books;
 pub(crate) mod command;
 pub(crate) mod entry;
 mod hold;
 mod writer;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,13 +24,14 @@ use uuid::Uuid;
 
 pub(crate) use self::hold::{Call, Hold, Settlement};
 
-use self::account::{Account, Take};
-use self::entry::{Claim, Entry, Outcome};
+use self::account::{Account, Standing};
+use self::books::{Books, Short, TakeAll};
+use self::entry::{Amounts, Claim, Entry, Outcome};
 use self::hold::Reserved;
 use self::writer::{Command, Writer};
 use crate::app::Tasks;
 use crate::clock::Clock;
-use crate::key::KeyHash;
+use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::ledger::recover::recover;
 use crate::store::{self, Store, StoreError};
@@ -46,9 +48,10 @@ const CLAIM_TRIES: usize = 4;
 /// Why a call is not admitted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HoldError {
-    /// The call's upper bound does not fit into what is left.
-    #[error("budget exceeded")]
+    /// The call's upper bound does not fit into what is left of this account.
+    #[error("the budget of {account} is exceeded")]
     Exceeded {
+        account: AccountId,
         spent: NanoUsd,
         limit: NanoUsd,
         needed: NanoUsd,
@@ -63,10 +66,12 @@ pub(crate) struct Ledger(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    accounts: Mutex<HashMap<KeyHash, Account>>,
+    books: Mutex<Books>,
     queue: mpsc::UnboundedSender<Command>,
     /// Entries that have been queued and not yet committed.
     backlog: AtomicUsize,
+    /// How often a limit was read again after a change.
+    refreshed: AtomicU64,
     store: Store,
     clock: Clock,
     started: Instant,
@@ -77,7 +82,8 @@ type ClaimAnswer = Result<Reserved, ClaimError>;
 
 #[derive(Debug, Clone, Copy)]
 enum ClaimError {
-    Refused,
+    /// By the account at this place among the call's.
+    Refused(usize),
     StoreUnavailable,
 }
 
@@ -90,7 +96,7 @@ impl Ledger {
     ) -> Result<Self, StoreError> {
         for posting in recover(store, clock.now()).await? {
             tracing::warn!(
-                key.hash = %posting.key,
+                account = %posting.account,
                 request_id = %posting.request_id,
                 cost_nanousd = posting.amount.nanos(),
                 "posted what a stopped process had allotted and not settled, as an estimate"
@@ -99,9 +105,10 @@ impl Ledger {
         let batch = store::ledger::applied_batch(store).await?;
         let (queue, commands) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            accounts: Mutex::default(),
+            books: Mutex::default(),
             queue,
             backlog: AtomicUsize::new(0),
+            refreshed: AtomicU64::new(0),
             store: store.clone(),
             clock,
             started: Instant::now(),
@@ -111,58 +118,65 @@ impl Ledger {
         Ok(Self(shared))
     }
 
-    /// Sets `upper` aside in the account of the call's key, or refuses. A call
-    /// without a key (the master key's) has no account and is only recorded.
+    /// Sets `upper` aside in each account of the call, or in none and refuses. A
+    /// call without accounts (the master key's) is only recorded.
     pub(crate) async fn hold(&self, call: Call, upper: NanoUsd) -> Result<Hold, HoldError> {
         if self.0.backlog.load(Ordering::Relaxed) > BACKLOG_MAX {
             return Err(HoldError::StoreUnavailable);
         }
-        let Some(key) = call.key else {
-            return Ok(Hold::new(self.clone(), call, upper, None));
-        };
-        self.load(&key).await?;
-        for attempt in 1..=CLAIM_TRIES {
-            let before = self.changes(&key);
-            match self.try_hold(key, upper).await {
-                Ok(reserved) => {
-                    return Ok(Hold::new(self.clone(), call, upper, Some(reserved)));
+        let mut tries = 0;
+        loop {
+            let now = self.0.now();
+            let taken = self.0.books().take(&call.accounts, upper, now);
+            let refusing = match taken {
+                TakeAll::Held => {
+                    let reserved = Reserved::whole(&self.0, &call.accounts, upper);
+                    return Ok(Hold::new(self.clone(), call, upper, reserved));
                 }
-                Err(ClaimError::StoreUnavailable) => return Err(HoldError::StoreUnavailable),
-                Err(ClaimError::Refused) => {
-                    if attempt == CLAIM_TRIES || before == self.changes(&key) {
-                        break;
+                TakeAll::Unknown(at) => {
+                    self.load(&call.accounts[at]).await?;
+                    continue;
+                }
+                TakeAll::Refused(at) => at,
+                TakeAll::Short(short) => match self.claim(&call.accounts, &short).await {
+                    Ok(reserved) => return Ok(Hold::new(self.clone(), call, upper, reserved)),
+                    Err(ClaimError::StoreUnavailable) => return Err(HoldError::StoreUnavailable),
+                    Err(ClaimError::Refused(at)) => {
+                        tries += 1;
+                        let changes = self.0.books().changes(&call.accounts[at]);
+                        if tries < CLAIM_TRIES && changes != short.changes[at] {
+                            continue;
+                        }
+                        at
                     }
-                }
-            }
+                },
+            };
+            return Err(self.exceeded(&call.accounts[refusing], upper));
         }
-        Err(self.exceeded(&key, upper))
     }
 
-    /// Spend of a key as this process knows it, postings under way included.
-    /// None where it has not seen the key: the store's total is right then.
-    pub(crate) fn spend(&self, key: &KeyHash) -> Option<NanoUsd> {
-        self.0.accounts().get(key).map(Account::posted)
+    /// Spend of an account as this process knows it, postings under way
+    /// included. None where it has not seen the account: the store's total is
+    /// right then.
+    pub(crate) fn spend(&self, account: &AccountId) -> Option<NanoUsd> {
+        self.0.books().get(account).map(Account::posted)
     }
 
-    /// `admin` has committed a new limit.
-    pub(crate) async fn limit_changed(&self, key: &KeyHash, limit: Option<NanoUsd>) {
-        self.return_all(key, |account| account.limit_changed(limit));
-        self.flush().await;
-    }
-
-    /// `admin` has committed the key's deletion. What is under way still
-    /// settles; the rest of the allotment goes back.
-    pub(crate) async fn removed(&self, key: &KeyHash) {
-        self.return_all(key, |_| ());
-        self.flush().await;
+    /// Taken before a change to these accounts or their keys is committed, and
+    /// dropped or [`Refresh::done`] before its answer.
+    pub(crate) fn refresh_on_drop(&self, accounts: Vec<AccountId>) -> Refresh {
+        Refresh {
+            ledger: self.clone(),
+            accounts,
+        }
     }
 
     /// Gives back what no request holds and waits until everything that was
     /// queued is in the store, or the store has refused it.
     pub(crate) async fn drain(&self) {
-        let keys = self.0.accounts().keys().copied().collect::<Vec<_>>();
-        for key in keys {
-            self.return_all(&key, |_| ());
+        let accounts = self.0.books().ids();
+        for account in &accounts {
+            self.return_all(account);
         }
         self.flush().await;
     }
@@ -174,79 +188,55 @@ impl Ledger {
         let _gone = waiting.await;
     }
 
-    fn return_all(&self, key: &KeyHash, change: impl FnOnce(&mut Account)) {
-        let mut accounts = self.0.accounts();
-        let Some(account) = accounts.get_mut(key) else {
-            return;
-        };
-        change(account);
-        let amount = account.give_back_all();
-        drop(accounts);
-        self.0.give_back(*key, amount);
+    fn return_all(&self, account: &AccountId) {
+        let mut books = self.0.books();
+        let amount = books.get_mut(account).map(Account::give_back_all);
+        drop(books);
+        self.0.give_back(account, amount.unwrap_or_default());
     }
 
-    async fn load(&self, key: &KeyHash) -> Result<(), HoldError> {
-        if self.0.accounts().contains_key(key) {
-            return Ok(());
-        }
-        let standing = store::ledger::standing(&self.0.store, key)
-            .await
-            .map_err(|error| {
-                tracing::error!(%error, "reading an account");
-                HoldError::StoreUnavailable
-            })?
-            .unwrap_or_default();
-        let now = self.0.now();
-        let mut accounts = self.0.accounts();
-        accounts
-            .entry(*key)
-            .or_insert_with(|| Account::new(standing, now));
-        Ok(())
-    }
-
-    async fn try_hold(&self, key: KeyHash, upper: NanoUsd) -> ClaimAnswer {
-        let now = self.0.now();
-        let take = match self.0.accounts().get_mut(&key) {
-            Some(account) => account.take(upper, now),
-            None => Take::Refused,
-        };
-        match take {
-            Take::Held => Ok(Reserved::new(&self.0, key, upper)),
-            Take::Refused => Err(ClaimError::Refused),
-            Take::Short {
-                partial,
-                missing,
-                ahead,
-            } => {
-                let partial = Reserved::new(&self.0, key, partial);
-                let claimed = self.claim(key, missing, ahead).await?;
-                Ok(partial.join(claimed))
+    /// A limit that changed while it was read is read again.
+    async fn load(&self, account: &AccountId) -> Result<(), HoldError> {
+        loop {
+            let before = self.0.refreshed.load(Ordering::Acquire);
+            let standing = store::ledger::standing(&self.0.store, account)
+                .await
+                .map_err(|error| {
+                    tracing::error!(%error, "reading an account");
+                    HoldError::StoreUnavailable
+                })?
+                .unwrap_or_default();
+            let now = self.0.now();
+            let mut books = self.0.books();
+            if self.0.refreshed.load(Ordering::Acquire) == before {
+                books.insert(account.clone(), Account::new(standing, now));
+                return Ok(());
             }
         }
     }
 
-    async fn claim(&self, account: KeyHash, least: NanoUsd, ahead: NanoUsd) -> ClaimAnswer {
+    /// Claims what the accounts are short of. What is held already is freed
+    /// where the claim fails.
+    async fn claim(&self, accounts: &Arc<[AccountId]>, short: &Short) -> ClaimAnswer {
+        let partial = Reserved::new(&self.0, accounts, short.held);
         let (answer, waiting) = oneshot::channel();
         let claim = Claim {
-            account,
-            least,
-            ahead,
+            accounts: Arc::clone(accounts),
+            least: short.missing,
+            ahead: short.ahead,
         };
         self.0.send(Command::Claim { claim, answer });
         match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => answer.map(|claimed| partial.join(claimed)),
             Ok(Err(_)) | Err(_) => Err(ClaimError::StoreUnavailable),
         }
     }
 
-    fn changes(&self, key: &KeyHash) -> u64 {
-        self.0.accounts().get(key).map_or(0, Account::changes)
-    }
-
-    fn exceeded(&self, key: &KeyHash, needed: NanoUsd) -> HoldError {
-        let accounts = self.0.accounts();
-        let account = accounts.get(key);
+    fn exceeded(&self, id: &AccountId, needed: NanoUsd) -> HoldError {
+        let books = self.0.books();
+        let account = books.get(id);
         HoldError::Exceeded {
+            account: id.clone(),
             spent: account.map_or(NanoUsd::ZERO, Account::posted),
             limit: account.and_then(Account::limit).unwrap_or(NanoUsd::ZERO),
             needed,
@@ -254,11 +244,41 @@ impl Ledger {
     }
 }
 
+/// Accounts whose limits or keys are being changed. Whatever becomes of the
+/// change, what no call holds of them goes back to the store when this is
+/// dropped, and their limits are read again: a commit that failed or was never
+/// answered may still have happened.
+#[derive(Debug)]
+#[must_use = "it refreshes when it is dropped, which must follow the commit"]
+pub(crate) struct Refresh {
+    ledger: Ledger,
+    accounts: Vec<AccountId>,
+}
+
+impl Refresh {
+    /// Resolves once the next call sees the change.
+    pub(crate) async fn done(self) {
+        let ledger = self.ledger.clone();
+        drop(self);
+        ledger.flush().await;
+    }
+}
+
+impl Drop for Refresh {
+    fn drop(&mut self) {
+        for account in &self.accounts {
+            self.ledger.return_all(account);
+        }
+        let accounts = std::mem::take(&mut self.accounts);
+        self.ledger.0.send(Command::Refresh(accounts));
+    }
+}
+
 impl Shared {
     /// The lock is never held across an await. A panic while it was held cannot
     /// leave an account half changed, because each change is one call.
-    fn accounts(&self) -> MutexGuard<'_, HashMap<KeyHash, Account>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> Duration {
@@ -274,43 +294,47 @@ impl Shared {
         }
     }
 
-    fn give_back(&self, account: KeyHash, amount: NanoUsd) {
+    fn give_back(&self, account: &AccountId, amount: NanoUsd) {
         if amount > NanoUsd::ZERO {
+            let account = account.clone();
             self.send(Command::Write(Entry::Return { account, amount }));
         }
     }
 
-    /// Takes the store's answer to a claim into the account.
-    fn claimed(self: &Arc<Self>, claim: Claim, outcome: Outcome) -> ClaimAnswer {
+    /// Takes the store's answer to a claim into the accounts.
+    fn claimed(self: &Arc<Self>, claim: &Claim, outcome: &Outcome) -> ClaimAnswer {
         let now = self.now();
-        let mut accounts = self.accounts();
-        let account = accounts.get_mut(&claim.account);
-        match (outcome, account) {
-            (Outcome::Granted { amount, standing }, Some(account)) => {
-                account.granted(amount, claim.least, standing);
-                Ok(Reserved::new(self, claim.account, claim.least))
+        match outcome {
+            Outcome::Granted(grants) => {
+                self.books().granted(claim, grants);
+                Ok(Reserved::new(self, &claim.accounts, claim.least))
             }
-            (Outcome::Refused { standing }, Some(account)) => {
-                account.refused(claim.least, standing, now);
-                Err(ClaimError::Refused)
+            Outcome::Refused { at, standing } => {
+                self.books().refused(claim, *at, *standing, now);
+                Err(ClaimError::Refused(*at))
             }
-            // An account that waits for a claim holds its place in memory, and
-            // the store answers a claim with nothing else.
+            // The store answers a claim with nothing else.
             _ => Err(ClaimError::StoreUnavailable),
         }
     }
 
+    /// What the store says of an account's limit now. An account that is being
+    /// loaded meanwhile is loaded again.
+    fn refresh(&self, account: &AccountId, standing: Standing) {
+        let mut books = self.books();
+        self.refreshed.fetch_add(1, Ordering::Release);
+        if let Some(account) = books.get_mut(account) {
+            account.limit_changed(standing.limit);
+        }
+    }
+
     /// Frees a hold of a call that cost nothing and leaves no row.
-    fn release(&self, key: KeyHash, amount: NanoUsd) {
+    fn release(&self, accounts: &[AccountId], held: &Amounts) {
         let now = self.now();
-        let surplus = match self.accounts().get_mut(&key) {
-            Some(account) => {
-                account.release(amount);
-                account.give_back(now)
-            }
-            None => NanoUsd::ZERO,
-        };
-        self.give_back(key, surplus);
+        let surplus = self.books().release(accounts, held, now);
+        for (account, amount) in accounts.iter().zip(surplus) {
+            self.give_back(account, amount);
+        }
     }
 }
 

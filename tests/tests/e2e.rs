@@ -45,5 +45,9 @@ mod leases;
 mod main_job;
 #[path = "e2e/readme.rs"]
 mod readme;
+#[path = "e2e/scopes.rs"]
+mod scopes;
 #[path = "e2e/secrets.rs"]
 mod secrets;
+#[path = "e2e/shared_budgets.rs"]
+mod shared_budgets;

@@ -5,10 +5,13 @@
 
 use serde_json::{Map, Value};
 
-use super::duration::Span;
+use super::{
+    duration::Span,
+    shared_budgets::{self, SharedBudget},
+};
 use crate::{
     error::ApiError,
-    key::{Key, KeyType, Scope, Scopes},
+    key::{self, Key, KeyType, Scope, Scopes},
     money::{MoneyError, NanoUsd},
 };
 
@@ -28,6 +31,7 @@ pub(super) struct Fields {
     pub(super) key_type: Option<KeyType>,
     pub(super) allowed_routes: Option<Vec<String>>,
     pub(super) scopes: Option<Scopes>,
+    pub(super) shared_budgets: Option<Vec<SharedBudget>>,
     pub(super) user_id: Option<Option<String>>,
     pub(super) team_id: Option<Option<String>>,
     pub(super) ignored: Vec<&'static str>,
@@ -107,7 +111,8 @@ impl Fields {
                 "blocked" => fields.blocked = flag(name, value)?,
                 "key_type" => fields.key_type = key_type(value)?,
                 "allowed_routes" => fields.allowed_routes = Some(list(name, value)?),
-                "scopes" if value.is_null() => {}
+                "scopes" | "shared_budgets" if value.is_null() => {}
+                "shared_budgets" => fields.shared_budgets = Some(shared_budgets::parse(value)?),
                 "scopes" => fields.scopes = Some(scopes(value)?),
                 "user_id" => fields.user_id = Some(text(name, value)?),
                 "team_id" => fields.team_id = Some(text(name, value)?),
@@ -141,6 +146,11 @@ impl Fields {
         Ok(())
     }
 
+    /// None that were sent is none that are defined.
+    pub(super) fn shared_budgets(&self) -> &[SharedBudget] {
+        self.shared_budgets.as_deref().unwrap_or_default()
+    }
+
     /// Puts what was sent into `key`; alias and expiry need more than the
     /// fields and are left to the operation.
     pub(super) fn apply(&self, key: &mut Key) {
@@ -169,6 +179,10 @@ impl Fields {
         }
         if let Some(scopes) = self.scopes {
             key.scopes = scopes;
+        }
+        if let Some(budgets) = &self.shared_budgets {
+            let shared = budgets.iter().map(|budget| budget.account.clone());
+            key.accounts = key::accounts(key.hash, shared);
         }
         if let Some(user_id) = &self.user_id {
             key.user_id.clone_from(user_id);
@@ -215,7 +229,7 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
 }
 
 /// A name that a request made up, fit to be repeated in an answer.
-fn printable(name: &str) -> String {
+pub(super) fn printable(name: &str) -> String {
     name.chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
         .take(64)
@@ -279,7 +293,7 @@ fn key_type(value: &Value) -> Result<Option<KeyType>, ApiError> {
 }
 
 /// LiteLLM: a number, its text, or a boolean; zero refuses the first call.
-fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
+pub(super) fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
     let unreadable = || {
         invalid(
             "float_parsing",

@@ -47,7 +47,7 @@ async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Respon
     )
     .await?;
     let spend = view::spend(state, &key).await?;
-    let mut row = view::row(&key, spend, state.clock.now());
+    let mut row = view::row(&key, &spend, state.clock.now());
     row.insert("token".to_owned(), json!(hash.to_string()));
     Ok(answer(Value::Object(row), &[]))
 }

@@ -13,7 +13,7 @@ use crate::{
     app::AppState,
     error::ApiError,
     failpoint,
-    key::KeyHash,
+    key::{AccountId, KeyHash},
     store::{self, StoreError},
 };
 
@@ -88,6 +88,8 @@ async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result
     if deleted.is_empty() {
         return Err(ApiError::not_found("keys", "No keys found"));
     }
+    let accounts = deleted.iter().map(|hash| AccountId::Key(*hash)).collect();
+    let accounts = state.ledger.refresh_on_drop(accounts);
     failpoint::pass("key_delete.before_commit").await;
     write
         .commit()
@@ -95,8 +97,8 @@ async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result
         .map_err(StoreError::while_doing("committing a deletion"))?;
     failpoint::pass("key_delete.after_commit").await;
     drop(changed);
+    accounts.done().await;
     for hash in &deleted {
-        state.ledger.removed(hash).await;
         tracing::info!(key.hash = %hash, "key deleted");
     }
     Ok(())

@@ -12,14 +12,15 @@ use serde_json::{Map, Value, json};
 use super::{
     answer, change,
     fields::{Fields, bad_duration},
-    read_body, view,
+    read_body,
+    shared_budgets::{self, SharedBudget},
+    view::{self, Spend},
 };
 use crate::{
     app::AppState,
     error::ApiError,
     failpoint,
-    key::{Key, KeyType, Scopes, Token, TokenError},
-    money::NanoUsd,
+    key::{self, AccountId, Key, KeyType, Scopes, Token, TokenError},
     store::{self, StoreError},
 };
 
@@ -34,11 +35,12 @@ pub(crate) async fn handle(
     let key = new_key(&token, &fields, state.clock.now())?;
     let stored = key.clone();
     let changing = state.clone();
-    change(&state, async move { write(&changing, &stored).await }).await?;
-    Ok(answer(
-        shown(&token, &key, state.clock.now()),
-        &fields.ignored,
-    ))
+    let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets()));
+    let ignored = fields.ignored.clone();
+    let work = async move { write(&changing, &stored, fields.shared_budgets()).await };
+    change(&state, work).await?;
+    let shown = shown(&token, &key, &spend, state.clock.now());
+    Ok(answer(shown, &ignored))
 }
 
 /// A generated key, or the caller's own when it is hard enough to guess.
@@ -86,6 +88,7 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
         alias: fields.alias.clone().flatten(),
         models: Vec::new(),
         max_budget: None,
+        accounts: key::accounts(token.hash(), []),
         expires_at: match fields.duration.flatten() {
             Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
             None => None,
@@ -104,7 +107,7 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
     Ok(key)
 }
 
-async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
+async fn write(state: &AppState, key: &Key, budgets: &[SharedBudget]) -> Result<(), ApiError> {
     let mut write = state.store.begin_write().await?;
     if let Some(alias) = &key.alias
         && store::keys::find_alias(&mut write, alias).await?.is_some()
@@ -118,7 +121,12 @@ async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
         ));
     }
     store::keys::put(&mut write, key).await?;
-    store::ledger::create_account(&mut write, &key.hash, key.max_budget).await?;
+    let mut limits = shared_budgets::define(&mut write, budgets).await?;
+    let own = AccountId::Key(key.hash);
+    if store::ledger::set_limit(&mut write, &own, key.max_budget).await? {
+        limits.push(own);
+    }
+    let limits = state.ledger.refresh_on_drop(limits);
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()
@@ -126,7 +134,8 @@ async fn write(state: &AppState, key: &Key) -> Result<(), ApiError> {
         .map_err(StoreError::while_doing("committing a new key"))?;
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
-    state.ledger.limit_changed(&key.hash, key.max_budget).await;
+    limits.done().await;
+    shared_budgets::log(key, budgets);
     tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key generated");
     Ok(())
 }
@@ -143,10 +152,10 @@ pub(super) fn alias_taken(alias: &str) -> ApiError {
     .with_param("key_alias")
 }
 
-fn shown(token: &Token, key: &Key, now: DateTime<Utc>) -> Value {
+fn shown(token: &Token, key: &Key, spend: &Spend, now: DateTime<Utc>) -> Value {
     let exact = |at: DateTime<Utc>| json!(at.format(view::TIME_EXACT).to_string());
     let hash = key.hash.to_string();
-    let mut row = view::row(key, NanoUsd::ZERO, now);
+    let mut row = view::row(key, spend, now);
     row.remove("status");
     row.extend([
         ("key".to_owned(), json!(token.expose())),

@@ -46,7 +46,7 @@ async fn about_any(state: &AppState, sent: String) -> Result<Response, ApiError>
     }
     let (key, at) = state.store.deleted_key(hash).await?.ok_or_else(not_found)?;
     let spend = view::spend(state, &key).await?;
-    let mut row = view::row(&key, spend, state.clock.now());
+    let mut row = view::row(&key, &spend, state.clock.now());
     view::mark_deleted(&mut row, at);
     Ok(answer(json!({"key": sent, "info": row}), &[]))
 }
@@ -79,7 +79,7 @@ async fn about_itself(state: &AppState, own: &Key, asked: Asked) -> Result<Respo
 
 async fn show(state: &AppState, key: &Key, named: Value) -> Result<Response, ApiError> {
     let spend = view::spend(state, key).await?;
-    let row = view::row(key, spend, state.clock.now());
+    let row = view::row(key, &spend, state.clock.now());
     Ok(answer(json!({"key": named, "info": row}), &[]))
 }
 

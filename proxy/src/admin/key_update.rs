@@ -14,14 +14,14 @@ use super::{
     answer, change,
     fields::{Fields, bad_duration},
     key_generate::alias_taken,
-    key_not_found, named_key, read_body, view,
+    key_not_found, named_key, read_body, shared_budgets, view,
 };
 use crate::{
     app::AppState,
     auth::Caller,
     error::ApiError,
     failpoint,
-    key::{Key, KeyHash},
+    key::{AccountId, Key, KeyHash},
     store::{self, StoreError},
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn handle(
     })
     .await?;
     let spend = view::spend(&state, &key).await?;
-    let mut row = view::row(&key, spend, state.clock.now());
+    let mut row = view::row(&key, &spend, state.clock.now());
     let hash = key.hash.to_string();
     row.insert(
         "key".to_owned(),
@@ -82,9 +82,14 @@ async fn write(
     }
     set_rules(&mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
-    if fields.max_budget.is_some() {
-        store::ledger::set_limit(&mut write, &key.hash, key.max_budget).await?;
+    let mut limits = shared_budgets::define(&mut write, fields.shared_budgets()).await?;
+    let own = AccountId::Key(key.hash);
+    if fields.max_budget.is_some()
+        && store::ledger::set_limit(&mut write, &own, key.max_budget).await?
+    {
+        limits.push(own);
     }
+    let limits = state.ledger.refresh_on_drop(limits);
     failpoint::pass("key_update.before_commit").await;
     write
         .commit()
@@ -92,9 +97,8 @@ async fn write(
         .map_err(StoreError::while_doing("committing a changed key"))?;
     failpoint::pass("key_update.after_commit").await;
     drop(changed);
-    if fields.max_budget.is_some() {
-        state.ledger.limit_changed(&key.hash, key.max_budget).await;
-    }
+    limits.done().await;
+    shared_budgets::log(&key, fields.shared_budgets());
     tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key updated");
     Ok(key)
 }

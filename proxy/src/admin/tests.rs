@@ -3,6 +3,7 @@
 mod changes;
 mod listing;
 mod scopes;
+mod shared_budgets;
 
 use serde_json::{Value, json};
 
@@ -90,7 +91,7 @@ async fn what_cannot_be_generated_is_refused_and_changes_nothing() {
         ),
         (r#"{"no_such_field":1}"#, 400),
         (r#"{"allowed_cidrs":["10.0.0.0/8"]}"#, 400),
-        (r#"{"shared_budgets":[]}"#, 400),
+        (r#"{"shared_budgets":{}}"#, 422),
         ("{", 400),
         ("[]", 400),
     ] {

@@ -4,7 +4,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use crate::{app::AppState, error::ApiError, key::Key, money::NanoUsd, store};
+use super::shared_budgets;
+use crate::{
+    app::AppState,
+    error::ApiError,
+    key::{AccountId, Key},
+    money::NanoUsd,
+    store,
+};
 
 /// LiteLLM: an ISO time of milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";
@@ -15,23 +22,45 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format(TIME).to_string()
 }
 
-/// Posted so far: live from the ledger when it knows the key, else the store's.
-pub(super) async fn spend(state: &AppState, key: &Key) -> Result<NanoUsd, ApiError> {
-    if let Some(posted) = state.ledger.spend(&key.hash) {
-        return Ok(posted);
+/// What a key has spent, and where the budgets stand that it shares.
+#[derive(Debug, Default)]
+pub(super) struct Spend {
+    own: NanoUsd,
+    shared: Vec<Value>,
+}
+
+impl Spend {
+    /// Of a key that is new.
+    pub(super) fn nothing(shared: Vec<Value>) -> Self {
+        Self {
+            own: NanoUsd::ZERO,
+            shared,
+        }
     }
-    let standing = store::ledger::standing(&state.store, &key.hash).await?;
-    Ok(standing.map_or(NanoUsd::ZERO, |standing| standing.posted))
+}
+
+/// Posted so far: live from the ledger when it knows the key, else the store's.
+pub(super) async fn spend(state: &AppState, key: &Key) -> Result<Spend, ApiError> {
+    let own = AccountId::Key(key.hash);
+    let own = match state.ledger.spend(&own) {
+        Some(posted) => posted,
+        None => {
+            let standing = store::ledger::standing(&state.store, &own).await?;
+            standing.map_or(NanoUsd::ZERO, |standing| standing.posted)
+        }
+    };
+    let shared = shared_budgets::standing(state, key).await?;
+    Ok(Spend { own, shared })
 }
 
 /// The row as `/key/info`, `/key/list` and `/key/update` show it.
-pub(super) fn row(key: &Key, spend: NanoUsd, now: DateTime<Utc>) -> Map<String, Value> {
+pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
     let row = json!({
         "key_name": key.key_name,
         "key_alias": key.alias,
         "key_type": key.key_type.as_str(),
-        "spend": spend,
-        "total_spend": spend,
+        "spend": spend.own,
+        "total_spend": spend.own,
         "max_budget": key.max_budget,
         "budget_duration": null,
         "budget_reset_at": null,
@@ -44,6 +73,7 @@ pub(super) fn row(key: &Key, spend: NanoUsd, now: DateTime<Utc>) -> Map<String, 
         "metadata": key.metadata,
         "allowed_routes": key.allowed_routes,
         "scopes": key.scopes,
+        "shared_budgets": spend.shared,
         "user_id": key.user_id,
         "team_id": key.team_id,
         "organization_id": null,

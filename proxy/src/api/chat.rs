@@ -4,6 +4,8 @@
 //! It owns the order of checks: key, route, body, model, price, budget. What
 //! happens between sending and settling is `exchange`'s.
 
+use std::sync::Arc;
+
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::HeaderValue;
@@ -19,6 +21,7 @@ use crate::body;
 use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
 use crate::failpoint;
+use crate::key::{AccountId, SharedScope};
 use crate::ledger::{Call, Hold, HoldError};
 use crate::money::NanoUsd;
 use crate::upstream::Outgoing;
@@ -90,7 +93,7 @@ fn deployment<'a>(
         return Err(ApiError::model_denied());
     }
     let deployment = choose(&state.config.models, model).ok_or_else(ApiError::unknown_model)?;
-    let is_capped = matches!(caller, Caller::Key(key) if key.max_budget.is_some());
+    let is_capped = matches!(caller, Caller::Key(key) if key.is_capped());
     if is_capped && deployment.price.is_none() && !deployment.free {
         return Err(ApiError::model_not_priced());
     }
@@ -106,9 +109,9 @@ fn call(
 ) -> Call {
     Call {
         request_id,
-        key: match caller {
-            Caller::Master => None,
-            Caller::Key(key) => Some(key.hash),
+        accounts: match caller {
+            Caller::Master => Arc::default(),
+            Caller::Key(key) => Arc::clone(&key.accounts),
         },
         model: deployment.public_name.clone(),
         deployment_id: deployment.id.clone(),
@@ -147,20 +150,32 @@ async fn hold(
     held.map_err(|error| match error {
         HoldError::StoreUnavailable => ApiError::store_unavailable(),
         HoldError::Exceeded {
+            account,
             spent,
             limit,
             needed,
         } => {
-            let name = match caller {
-                Caller::Master => "master",
-                Caller::Key(key) => &key.key_name,
-            };
+            let whose = whose(caller, &account);
             ApiError::budget_exceeded(
                 state.config.budget_exceeded_status,
                 format!(
-                    "Budget has been exceeded! Key={name} Current cost: {spent}, Max budget: {limit}; this call may cost up to {needed}"
+                    "Budget has been exceeded! {whose} Current cost: {spent}, Max budget: {limit}; this call may cost up to {needed}"
                 ),
             )
         }
     })
+}
+
+/// LiteLLM: the scope and its id, a key by its masked form.
+fn whose(caller: &Caller, account: &AccountId) -> String {
+    match (caller, account) {
+        (_, AccountId::Shared(shared)) => match shared.scope {
+            SharedScope::Role => format!("Role={}", shared.id),
+            SharedScope::Entity => format!("Entity={}", shared.id),
+            SharedScope::Team => format!("Team={}", shared.id),
+            SharedScope::User => format!("User={}", shared.id),
+        },
+        (Caller::Key(key), AccountId::Key(_)) => format!("Key={}", key.key_name),
+        (Caller::Master, AccountId::Key(_)) => "Key=master".to_owned(),
+    }
 }

@@ -16,7 +16,7 @@ use crate::app::AppState;
 use crate::config::Deployment;
 use crate::error::ApiError;
 use crate::failpoint;
-use crate::key::KeyHash;
+use crate::key::{AccountId, KeyHash};
 use crate::ledger::{Hold, Settlement};
 use crate::money::NanoUsd;
 use crate::secret::Secret;
@@ -128,7 +128,7 @@ async fn whole(
     };
     let mut meter = Meter::default();
     let is_usable = meter.whole(&body);
-    let key = sent.hold.call().key;
+    let key = sent.hold.call().key();
     failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
     if !is_usable {
@@ -146,7 +146,7 @@ fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) 
     insert_amount(
         &mut headers,
         "x-litellm-key-spend",
-        spend(state, sent.hold.call().key),
+        spend(state, sent.hold.call().key()),
     );
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
@@ -184,7 +184,7 @@ fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
 }
 
 fn spend(state: &AppState, key: Option<KeyHash>) -> Option<NanoUsd> {
-    key.and_then(|key| state.ledger.spend(&key))
+    key.and_then(|key| state.ledger.spend(&AccountId::Key(key)))
 }
 
 fn insert_amount(headers: &mut HeaderMap, name: &'static str, amount: Option<NanoUsd>) {

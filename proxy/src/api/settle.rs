@@ -61,7 +61,7 @@ mod tests {
         let ledger = opened.expect("ledger");
         let call = Call {
             request_id: Uuid::new_v4(),
-            key: None,
+            accounts: Default::default(),
             model: "m".to_owned(),
             deployment_id: "test".to_owned(),
             price: Some(Price {

@@ -139,6 +139,11 @@ impl Account {
         }
     }
 
+    /// Undoes a [`Account::take`] before anyone could be refused because of it.
+    pub(crate) fn untake(&mut self, held: NanoUsd) {
+        self.held = self.held.saturating_sub(held);
+    }
+
     /// Frees a hold without a posting. What is free beyond the account's burn
     /// is for [`Account::give_back`] to return.
     pub(crate) fn release(&mut self, held: NanoUsd) {

@@ -36,8 +36,8 @@ pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
     for one in &found.differences {
         writeln!(
             out,
-            "differs: key {} posted_nanousd {} rows_nanousd {}",
-            one.key, one.posted_nanousd, one.rows_nanousd
+            "differs: {} {} posted_nanousd {} rows_nanousd {}",
+            one.scope, one.subject, one.posted_nanousd, one.rows_nanousd
         )?;
     }
     writeln!(

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use super::entry::Entry;
+use super::entry::{Amounts, Entry, NOTHING, Posting};
 use super::writer::Command;
 use super::{Ledger, RequestId, Shared};
-use crate::key::KeyHash;
+use crate::key::{AccountId, KeyHash, own_key};
 use crate::money::NanoUsd;
 use crate::price::{Price, Usage};
 use crate::store::usage::UsageRow;
@@ -21,8 +21,9 @@ use crate::store::usage::UsageRow;
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) request_id: RequestId,
-    /// None for the master key.
-    pub(crate) key: Option<KeyHash>,
+    /// [`crate::key::Key::accounts`]; none for the master key, whose calls are
+    /// only recorded.
+    pub(crate) accounts: Arc<[AccountId]>,
     pub(crate) model: String,
     pub(crate) deployment_id: String,
     /// Frozen here, so that a reload cannot change a call under way. None is
@@ -30,6 +31,13 @@ pub(crate) struct Call {
     pub(crate) price: Option<Price>,
     pub(crate) streamed: bool,
     pub(crate) started_at: DateTime<Utc>,
+}
+
+impl Call {
+    /// The calling key; none for the master key.
+    pub(crate) fn key(&self) -> Option<KeyHash> {
+        own_key(&self.accounts)
+    }
 }
 
 /// How a call ended.
@@ -43,12 +51,12 @@ pub(crate) struct Settlement {
     pub(crate) status: u16,
 }
 
-/// An amount held in one account. Dropping it frees the amount.
+/// What is held of each account of a call. Dropping it frees the amounts.
 #[derive(Debug)]
 pub(super) struct Reserved {
     shared: Arc<Shared>,
-    account: KeyHash,
-    amount: NanoUsd,
+    accounts: Arc<[AccountId]>,
+    held: Amounts,
 }
 
 /// A call's hold. Settle it; dropped unsettled it charges its whole amount as
@@ -59,62 +67,66 @@ pub(crate) struct Hold {
     call: Call,
     /// What the call can cost at most.
     upper: NanoUsd,
-    /// None for the master key.
+    /// None once it is resolved.
     reserved: Option<Reserved>,
     sent: bool,
-    resolved: bool,
 }
 
 impl Reserved {
-    pub(super) fn new(shared: &Arc<Shared>, account: KeyHash, amount: NanoUsd) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, accounts: &Arc<[AccountId]>, held: Amounts) -> Self {
         Self {
             shared: Arc::clone(shared),
-            account,
-            amount,
+            accounts: Arc::clone(accounts),
+            held,
         }
     }
 
-    /// Two reservations of one account as one.
+    /// `amount` held of each account.
+    pub(super) fn whole(
+        shared: &Arc<Shared>,
+        accounts: &Arc<[AccountId]>,
+        amount: NanoUsd,
+    ) -> Self {
+        let mut held = NOTHING;
+        for (held, _) in held.iter_mut().zip(accounts.iter()) {
+            *held = amount;
+        }
+        Self::new(shared, accounts, held)
+    }
+
+    /// Two reservations of one call as one.
     pub(super) fn join(mut self, mut other: Self) -> Self {
-        self.amount = self.amount.saturating_add(other.amount);
-        other.amount = NanoUsd::ZERO;
+        for (held, more) in self.held.iter_mut().zip(&mut other.held) {
+            *held = held.saturating_add(std::mem::take(more));
+        }
         self
     }
 
     /// Replaces the reservation by a cost; answers what allotment goes with it.
-    fn settle(mut self, cost: NanoUsd) -> NanoUsd {
-        let held = std::mem::take(&mut self.amount);
+    fn settle(mut self, cost: NanoUsd) -> Amounts {
+        let held = std::mem::replace(&mut self.held, NOTHING);
         let now = self.shared.now();
-        let mut accounts = self.shared.accounts();
-        accounts
-            .get_mut(&self.account)
-            .map_or(NanoUsd::ZERO, |account| account.settle(held, cost, now))
+        let mut books = self.shared.books();
+        books.settle(&self.accounts, &held, cost, now)
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        let amount = std::mem::take(&mut self.amount);
-        if amount > NanoUsd::ZERO {
-            self.shared.release(self.account, amount);
+        if self.held != NOTHING {
+            self.shared.release(&self.accounts, &self.held);
         }
     }
 }
 
 impl Hold {
-    pub(super) fn new(
-        ledger: Ledger,
-        call: Call,
-        upper: NanoUsd,
-        reserved: Option<Reserved>,
-    ) -> Self {
+    pub(super) fn new(ledger: Ledger, call: Call, upper: NanoUsd, reserved: Reserved) -> Self {
         Self {
             ledger,
             call,
             upper,
-            reserved,
+            reserved: Some(reserved),
             sent: false,
-            resolved: false,
         }
     }
 
@@ -146,17 +158,14 @@ impl Hold {
     }
 
     fn resolve(&mut self, settlement: Settlement) {
-        if std::mem::replace(&mut self.resolved, true) {
+        let Some(reserved) = self.reserved.take() else {
             return;
-        }
-        let release = self
-            .reserved
-            .take()
-            .map_or(NanoUsd::ZERO, |reserved| reserved.settle(settlement.cost));
+        };
+        let releases = reserved.settle(settlement.cost);
         let shared = &self.ledger.0;
-        let row = Box::new(UsageRow {
+        let row = UsageRow {
             request_id: self.call.request_id,
-            key: self.call.key,
+            accounts: Arc::clone(&self.call.accounts),
             model: std::mem::take(&mut self.call.model),
             deployment_id: std::mem::take(&mut self.call.deployment_id),
             usage: settlement.usage,
@@ -166,14 +175,15 @@ impl Hold {
             status: settlement.status,
             started_at: self.call.started_at,
             finished_at: shared.clock.now(),
-        });
-        shared.send(Command::Write(Entry::Post { row, release }));
+        };
+        let posting = Box::new(Posting { row, releases });
+        shared.send(Command::Write(Entry::Post(posting)));
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.sent && !self.resolved {
+        if self.sent {
             let cost = self.upper;
             self.resolve(Settlement {
                 cost,

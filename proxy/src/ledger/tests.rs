@@ -3,6 +3,8 @@
 //! Method: the public ledger on a temporary database; a death is a ledger that
 //! is forgotten with its store reopened.
 
+mod shared;
+
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -10,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::Barrier;
 
 use super::*;
+use crate::key::{KeyHash, accounts};
 use crate::price::{Price, Usage};
 use crate::store::ledger::verify::verify;
 
@@ -32,12 +35,17 @@ impl Bench {
 
     async fn key(&self, name: &str, limit: Option<i64>) -> KeyHash {
         let key = KeyHash::of(name);
+        self.limit(&AccountId::Key(key), limit).await;
+        key
+    }
+
+    /// As `admin` changes a limit, without telling the ledger.
+    async fn limit(&self, account: &AccountId, limit: Option<i64>) {
         let mut write = self.store.begin_write().await.expect("begin");
-        store::ledger::create_account(&mut write, &key, limit.map(NanoUsd::from_nanos))
+        store::ledger::set_limit(&mut write, account, limit.map(NanoUsd::from_nanos))
             .await
             .expect("account");
         write.commit().await.expect("commit");
-        key
     }
 
     /// The process dies: nothing of it runs on, and its lock is free.
@@ -71,7 +79,11 @@ impl Bench {
     }
 
     async fn standing(&self, key: &KeyHash) -> account::Standing {
-        store::ledger::standing(&self.store, key)
+        self.standing_of(&AccountId::Key(*key)).await
+    }
+
+    async fn standing_of(&self, account: &AccountId) -> account::Standing {
+        store::ledger::standing(&self.store, account)
             .await
             .expect("standing")
             .expect("account")
@@ -93,9 +105,13 @@ async fn open(folder: &TempDir) -> (Store, Ledger) {
 }
 
 fn call(key: KeyHash) -> Call {
+    call_of(&accounts(key, []))
+}
+
+fn call_of(accounts: &Arc<[AccountId]>) -> Call {
     Call {
         request_id: Uuid::new_v4(),
-        key: Some(key),
+        accounts: Arc::clone(accounts),
         model: "demo".to_owned(),
         deployment_id: "test".to_owned(),
         price: Some(Price::default()),
@@ -115,14 +131,20 @@ fn cost(nanos: i64) -> Settlement {
 
 /// 200 calls at once; those admitted hold until all have been answered.
 async fn rush(ledger: &Ledger, key: KeyHash, need: i64, actual: i64) -> usize {
+    rush_of(ledger, &[accounts(key, [])], need, actual).await
+}
+
+/// The same, by keys that call in turn.
+async fn rush_of(ledger: &Ledger, keys: &[Arc<[AccountId]>], need: i64, actual: i64) -> usize {
     const CALLS: usize = 200;
     let (start, end) = (Arc::new(Barrier::new(CALLS)), Arc::new(Barrier::new(CALLS)));
     let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..CALLS {
+    for key in keys.iter().cycle().take(CALLS) {
+        let call = call_of(key);
         let (ledger, start, end) = (ledger.clone(), Arc::clone(&start), Arc::clone(&end));
         tasks.spawn(async move {
             start.wait().await;
-            let held = ledger.hold(call(key), NanoUsd::from_nanos(need)).await;
+            let held = ledger.hold(call, NanoUsd::from_nanos(need)).await;
             end.wait().await;
             match held {
                 Ok(hold) => {
@@ -276,7 +298,8 @@ async fn a_raised_limit_counts_for_the_next_call() {
     let amount = NanoUsd::from_nanos(50);
     assert!(bench.ledger.hold(call(key), amount).await.is_err());
     bench.key("sk-limit", Some(50)).await;
-    bench.ledger.limit_changed(&key, Some(amount)).await;
+    let changed = vec![AccountId::Key(key)];
+    bench.ledger.refresh_on_drop(changed).done().await;
     assert!(bench.ledger.hold(call(key), amount).await.is_ok());
 }
 
@@ -297,6 +320,9 @@ async fn an_unreachable_store_refuses_calls_and_loses_no_posting() {
         assert!(Instant::now() < deadline, "the posting was lost");
         bench.ledger.flush().await;
     }
-    assert_eq!(bench.ledger.spend(&key).map(NanoUsd::nanos), Some(40));
+    assert_eq!(
+        bench.ledger.spend(&AccountId::Key(key)).map(NanoUsd::nanos),
+        Some(40)
+    );
     bench.check().await;
 }

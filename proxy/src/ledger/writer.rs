@@ -13,10 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::entry::{Claim, Entry, Outcome};
 use super::{ClaimAnswer, ClaimError, Shared};
-use crate::key::KeyHash;
+use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
-use crate::store::ledger::{ApplyError, applied_batch, apply};
+use crate::store::ledger::{ApplyError, applied_batch, apply, standing};
 
 /// Commands taken into one transaction at most.
 const BATCH_MAX: usize = 512;
@@ -34,6 +34,8 @@ pub(super) enum Command {
     },
     /// A posting or a return: it must reach the store, however long it takes.
     Write(Entry),
+    /// The limits of these accounts may have changed in the store.
+    Refresh(Vec<AccountId>),
     /// Answers once all that was queued before has been tried.
     Flush(oneshot::Sender<()>),
 }
@@ -45,6 +47,8 @@ pub(super) struct Writer {
     commands: mpsc::UnboundedReceiver<Command>,
     /// Entries that must reach the store and have not.
     owed: Vec<Entry>,
+    /// Accounts whose limits are to be read again.
+    stale: Vec<AccountId>,
     /// The number of the last batch that was begun.
     batch: i64,
     unknown: Option<Unknown>,
@@ -56,7 +60,7 @@ struct Unknown {
     /// How many of the entries owed were in it.
     owed: usize,
     /// What it allotted to requests that have been told no since.
-    granted: Vec<(KeyHash, NanoUsd)>,
+    granted: Vec<(AccountId, NanoUsd)>,
 }
 
 type Waiting = (Claim, oneshot::Sender<ClaimAnswer>);
@@ -73,6 +77,7 @@ impl Writer {
             store,
             commands,
             owed: Vec::new(),
+            stale: Vec::new(),
             batch,
             unknown: None,
         }
@@ -93,6 +98,7 @@ impl Writer {
             }
             let (claims, flushes) = self.sort(&mut received);
             self.write(claims).await;
+            self.refresh().await;
             for flushed in flushes {
                 // Who no longer waits does not mind.
                 let _not_waiting = flushed.send(());
@@ -108,6 +114,7 @@ impl Writer {
                 Command::Claim { answer, .. } if answer.is_closed() => {}
                 Command::Claim { claim, answer } => claims.push((claim, answer)),
                 Command::Write(entry) => self.owed.push(entry),
+                Command::Refresh(accounts) => self.stale.extend(accounts),
                 Command::Flush(done) => flushes.push(done),
             }
         }
@@ -126,7 +133,7 @@ impl Writer {
         }
         let owed = self.owed.len();
         let mut entries = self.owed.clone();
-        entries.extend(claims.iter().map(|(claim, _)| Entry::Claim(*claim)));
+        entries.extend(claims.iter().map(|(claim, _)| Entry::Claim(claim.clone())));
         self.batch += 1;
         match apply(&self.store, self.batch, &entries).await {
             Ok(outcomes) => {
@@ -176,10 +183,29 @@ impl Writer {
             return;
         };
         for ((claim, answer), outcome) in claims.into_iter().zip(outcomes) {
-            let result = shared.claimed(claim, outcome);
+            let result = shared.claimed(&claim, &outcome);
             // A request that has gone drops its reservation, which frees it.
             let _not_waiting = answer.send(result);
         }
+    }
+
+    /// After the claims of a batch, which tell of limits too: here alone an
+    /// account's limit changes in memory, so it follows the store's order.
+    async fn refresh(&mut self) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        let mut failed = Vec::new();
+        for account in self.stale.drain(..) {
+            match standing(&self.store, &account).await {
+                Ok(standing) => shared.refresh(&account, standing.unwrap_or_default()),
+                Err(error) => {
+                    tracing::error!(%error, "reading a limit again");
+                    failed.push(account);
+                }
+            }
+        }
+        self.stale = failed;
     }
 
     fn sweep(&mut self) {
@@ -189,10 +215,10 @@ impl Writer {
         let now = shared.now();
         let is_settled = self.owed.is_empty();
         let mut returns = Vec::new();
-        shared.accounts().retain(|key, account| {
+        shared.books().retain(|id, account| {
             let amount = account.sweep(now);
             if amount > NanoUsd::ZERO {
-                returns.push((*key, amount));
+                returns.push((id.clone(), amount));
             }
             !(is_settled && account.is_idle_since(FORGET_AFTER, now))
         });
@@ -201,7 +227,7 @@ impl Writer {
         }
     }
 
-    fn owe_return(&mut self, account: KeyHash, amount: NanoUsd) {
+    fn owe_return(&mut self, account: AccountId, amount: NanoUsd) {
         self.owed.push(Entry::Return { account, amount });
         if let Some(shared) = self.shared.upgrade() {
             shared.backlog.fetch_add(1, Ordering::Relaxed);
@@ -216,12 +242,18 @@ impl Writer {
     }
 }
 
-fn granted(claims: &[Waiting], outcomes: impl Iterator<Item = Outcome>) -> Vec<(KeyHash, NanoUsd)> {
-    let amount = |((claim, _), outcome): (&Waiting, Outcome)| match outcome {
-        Outcome::Granted { amount, .. } => Some((claim.account, amount)),
-        _ => None,
-    };
-    claims.iter().zip(outcomes).filter_map(amount).collect()
+fn granted(
+    claims: &[Waiting],
+    outcomes: impl Iterator<Item = Outcome>,
+) -> Vec<(AccountId, NanoUsd)> {
+    let mut granted = Vec::new();
+    for ((claim, _), outcome) in claims.iter().zip(outcomes) {
+        if let Outcome::Granted(grants) = outcome {
+            let amounts = grants.iter();
+            granted.extend(amounts.map(|grant| (claim.accounts[grant.at].clone(), grant.amount)));
+        }
+    }
+    granted
 }
 
 fn answer_unavailable(claims: Vec<Waiting>) {

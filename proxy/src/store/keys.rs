@@ -10,7 +10,7 @@ use sqlx::SqliteConnection;
 pub(crate) use self::list::{Filter, Page, Sort, Status};
 use super::{
     Store, StoreError,
-    row::{KeyRow, deleted_at, to_json},
+    row::{KeyRow, deleted_at, shared_to_json, to_json},
 };
 use crate::key::{Key, KeyHash};
 
@@ -71,13 +71,15 @@ pub(crate) async fn find_alias(
 pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, user_id, team_id, created_at_us, \
-         updated_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, user_id, team_id, \
+         created_at_us, updated_at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
          metadata = excluded.metadata, key_type = excluded.key_type, \
-         allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, user_id = excluded.user_id, \
+         allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, \
+         shared_accounts = excluded.shared_accounts, user_id = excluded.user_id, \
          team_id = excluded.team_id, updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -91,6 +93,7 @@ pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), S
     .bind(key.key_type.as_str())
     .bind(to_json(&key.allowed_routes))
     .bind(to_json(&key.scopes))
+    .bind(shared_to_json(key))
     .bind(&key.user_id)
     .bind(&key.team_id)
     .bind(key.created_at.timestamp_micros())
@@ -110,10 +113,10 @@ pub(crate) async fn delete(
     let archived = sqlx::query(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
-         user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
+         shared_accounts, user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, user_id, team_id, created_at_us, \
-         updated_at_us, ? FROM keys WHERE hash = ?",
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, user_id, team_id, \
+         created_at_us, updated_at_us, ? FROM keys WHERE hash = ?",
     )
     .bind(now.timestamp_micros())
     .bind(hash.to_string())

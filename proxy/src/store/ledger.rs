@@ -3,23 +3,20 @@
 //! It owns every statement on `account` and the batch that keeps posted totals
 //! equal to the sum of their rows. It decides nothing: whether a claim fits is
 //! one conditional update, and what to claim is the ledger's business. `admin`
-//! calls [`create_account`] and [`set_limit`] inside its own transactions.
+//! calls [`set_limit`] inside its own transactions.
 
 pub(crate) mod recover;
 pub(crate) mod verify;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
-use crate::key::KeyHash;
+use crate::key::AccountId;
 use crate::ledger::account::Standing;
-use crate::ledger::entry::{Claim, Entry, Outcome};
+use crate::ledger::entry::{Claim, Entry, Grant, Outcome};
 use crate::money::NanoUsd;
 use crate::store::usage;
 use crate::store::{Store, StoreError};
-
-/// The kind of account that every key has: nano-dollars over its lifetime.
-const KEY_SCOPE: &str = "key";
 
 /// Why a batch was not confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -36,46 +33,35 @@ pub(crate) enum ApplyError {
     },
 }
 
-/// Opens the account of a key. A key value that is used again keeps the account
-/// and what was spent on it.
-pub(crate) async fn create_account(
+/// Opens an account, or changes the limit of one that is there; None lifts it.
+/// What was spent on it stays, also where a key's value is used again. True
+/// where the limit is another one than before.
+pub(crate) async fn set_limit(
     connection: &mut SqliteConnection,
-    key: &KeyHash,
+    account: &AccountId,
     limit: Option<NanoUsd>,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     sqlx::query(
         "INSERT INTO account (scope, subject, limit_nanousd) VALUES (?, ?, ?)
-         ON CONFLICT (scope, subject) DO UPDATE SET limit_nanousd = excluded.limit_nanousd",
+         ON CONFLICT (scope, subject) DO UPDATE SET limit_nanousd = excluded.limit_nanousd
+             WHERE limit_nanousd IS NOT excluded.limit_nanousd",
     )
-    .bind(KEY_SCOPE)
-    .bind(key.to_string())
+    .bind(account.scope())
+    .bind(account.subject())
     .bind(limit.map(NanoUsd::nanos))
     .execute(connection)
     .await
-    .map(drop)
-    .map_err(StoreError::while_doing("opening an account"))
+    .map(|result| result.rows_affected() > 0)
+    .map_err(StoreError::while_doing("writing an account's limit"))
 }
 
-/// Changes the limit of a key's account; None lifts it.
-pub(crate) async fn set_limit(
-    connection: &mut SqliteConnection,
-    key: &KeyHash,
-    limit: Option<NanoUsd>,
-) -> Result<(), StoreError> {
-    create_account(connection, key, limit).await
-}
-
-/// Where a key's account stands; None where it has none.
-pub(crate) async fn standing(store: &Store, key: &KeyHash) -> Result<Option<Standing>, StoreError> {
-    let row = sqlx::query(
-        "SELECT limit_nanousd, posted_nanousd, allotted_nanousd FROM account
-         WHERE scope = ? AND subject = ?",
-    )
-    .bind(KEY_SCOPE)
-    .bind(key.to_string())
-    .fetch_optional(store.reader())
-    .await;
-    row.and_then(|row| row.as_ref().map(read_standing).transpose())
+/// Where an account stands; None where there is none.
+pub(crate) async fn standing(
+    store: &Store,
+    account: &AccountId,
+) -> Result<Option<Standing>, StoreError> {
+    select_standing(store.reader(), account)
+        .await
         .map_err(StoreError::while_doing("reading an account"))
 }
 
@@ -120,13 +106,14 @@ async fn apply_one(
     entry: &Entry,
 ) -> Result<Outcome, sqlx::Error> {
     match entry {
-        Entry::Claim(claim) => allot(connection, claim).await,
-        Entry::Post { row, release } => {
+        Entry::Claim(claim) => allot_all(connection, claim).await,
+        Entry::Post(posting) => {
+            let row = &posting.row;
             if !usage::insert(connection, row).await? {
                 return Ok(Outcome::AlreadyPosted);
             }
-            if let Some(key) = &row.key {
-                post(connection, key, row.cost, *release).await?;
+            for (account, release) in row.accounts.iter().zip(posting.releases) {
+                post(connection, account, row.cost, release).await?;
             }
             Ok(Outcome::Posted)
         }
@@ -137,9 +124,44 @@ async fn apply_one(
     }
 }
 
-async fn allot(connection: &mut SqliteConnection, claim: &Claim) -> Result<Outcome, sqlx::Error> {
-    let key = claim.account;
-    let mut amounts = vec![claim.least.saturating_add(claim.ahead), claim.least];
+/// All or none: what was allotted before the first account without room is
+/// taken back inside the same transaction.
+async fn allot_all(
+    connection: &mut SqliteConnection,
+    claim: &Claim,
+) -> Result<Outcome, sqlx::Error> {
+    let mut grants = Vec::new();
+    for (at, account) in claim.asked() {
+        let (least, ahead) = (claim.least[at], claim.ahead[at]);
+        if let Some((amount, standing)) = allot(connection, account, least, ahead).await? {
+            grants.push(Grant {
+                at,
+                amount,
+                standing,
+            });
+            continue;
+        }
+        for grant in grants {
+            let account = &claim.accounts[grant.at];
+            post(connection, account, NanoUsd::ZERO, grant.amount).await?;
+        }
+        let standing = select_standing(connection, account).await?;
+        return Ok(Outcome::Refused {
+            at,
+            standing: standing.unwrap_or_default(),
+        });
+    }
+    Ok(Outcome::Granted(grants))
+}
+
+/// None where not even `least` fits.
+async fn allot(
+    connection: &mut SqliteConnection,
+    account: &AccountId,
+    least: NanoUsd,
+    ahead: NanoUsd,
+) -> Result<Option<(NanoUsd, Standing)>, sqlx::Error> {
+    let mut amounts = vec![least.saturating_add(ahead), least];
     amounts.dedup();
     for amount in amounts {
         let row = sqlx::query(
@@ -148,35 +170,38 @@ async fn allot(connection: &mut SqliteConnection, claim: &Claim) -> Result<Outco
                  OR posted_nanousd + allotted_nanousd + ?3 <= limit_nanousd)
              RETURNING limit_nanousd, posted_nanousd, allotted_nanousd",
         )
-        .bind(KEY_SCOPE)
-        .bind(key.to_string())
+        .bind(account.scope())
+        .bind(account.subject())
         .bind(amount.nanos())
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = row {
-            let standing = read_standing(&row)?;
-            return Ok(Outcome::Granted { amount, standing });
+            return Ok(Some((amount, read_standing(&row)?)));
         }
     }
+    Ok(None)
+}
+
+async fn select_standing(
+    executor: impl SqliteExecutor<'_>,
+    account: &AccountId,
+) -> Result<Option<Standing>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT limit_nanousd, posted_nanousd, allotted_nanousd FROM account
          WHERE scope = ? AND subject = ?",
     )
-    .bind(KEY_SCOPE)
-    .bind(key.to_string())
-    .fetch_optional(connection)
+    .bind(account.scope())
+    .bind(account.subject())
+    .fetch_optional(executor)
     .await?;
-    let standing = row.as_ref().map(read_standing).transpose()?;
-    Ok(Outcome::Refused {
-        standing: standing.unwrap_or_default(),
-    })
+    row.as_ref().map(read_standing).transpose()
 }
 
 /// The two MINs and MAXs keep a total inside its range, where SQLite would turn
 /// it into a floating-point number.
 async fn post(
     connection: &mut SqliteConnection,
-    key: &KeyHash,
+    account: &AccountId,
     cost: NanoUsd,
     release: NanoUsd,
 ) -> Result<(), sqlx::Error> {
@@ -185,8 +210,8 @@ async fn post(
              allotted_nanousd = MAX(allotted_nanousd - ?4, 0)
          WHERE scope = ?1 AND subject = ?2",
     )
-    .bind(KEY_SCOPE)
-    .bind(key.to_string())
+    .bind(account.scope())
+    .bind(account.subject())
     .bind(cost.nanos())
     .bind(release.nanos())
     .bind(NanoUsd::MAX.nanos())

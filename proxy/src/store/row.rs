@@ -7,7 +7,7 @@ use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::StoreError;
 use crate::{
-    key::{Key, KeyHash, KeyType, Scopes},
+    key::{self, Key, KeyHash, KeyType, Scopes, SharedAccount},
     money::NanoUsd,
 };
 
@@ -25,6 +25,7 @@ pub(super) struct KeyRow {
     key_type: String,
     allowed_routes: String,
     scopes: String,
+    shared_accounts: String,
     user_id: Option<String>,
     team_id: Option<String>,
     created_at_us: i64,
@@ -43,8 +44,12 @@ impl KeyRow {
             hash: self.hash.clone(),
             what,
         };
+        let hash = KeyHash::from_hex(&self.hash).ok_or_else(|| damaged("hash"))?;
+        let shared =
+            shared_accounts(&self.shared_accounts).ok_or_else(|| damaged("shared accounts"))?;
         Ok(Key {
-            hash: KeyHash::from_hex(&self.hash).ok_or_else(|| damaged("hash"))?,
+            hash,
+            accounts: key::accounts(hash, shared),
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
             expires_at: match self.expires_at_us {
@@ -71,6 +76,18 @@ impl KeyRow {
 fn scopes(text: &str) -> Option<Scopes> {
     let names: Vec<String> = from_json(text)?;
     Scopes::parse(names.iter().map(String::as_str)).ok()
+}
+
+fn shared_accounts(text: &str) -> Option<Vec<SharedAccount>> {
+    let pairs: Vec<(String, String)> = from_json(text)?;
+    let parse = |(scope, id): &(String, String)| SharedAccount::parse(scope, id);
+    pairs.iter().map(parse).collect()
+}
+
+/// As `KeyRow` reads them.
+pub(super) fn shared_to_json(key: &Key) -> String {
+    let pair = |account: &SharedAccount| (account.scope.as_str(), account.id.to_string());
+    to_json(&key.shared().map(pair).collect::<Vec<_>>())
 }
 
 fn instant(micros: i64) -> Option<DateTime<Utc>> {

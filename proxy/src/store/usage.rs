@@ -4,11 +4,13 @@
 //! that a row and the total it adds to commit together. It keeps no prompt, no
 //! answer and no secret.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use crate::key::KeyHash;
+use crate::key::{AccountId, SharedAccount, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
 
@@ -16,8 +18,8 @@ use crate::price::Usage;
 #[derive(Debug, Clone)]
 pub(crate) struct UsageRow {
     pub(crate) request_id: Uuid,
-    /// None for the master key, which has no account.
-    pub(crate) key: Option<KeyHash>,
+    /// Where its cost is posted; none for the master key.
+    pub(crate) accounts: Arc<[AccountId]>,
     /// The public model name, as configured.
     pub(crate) model: String,
     pub(crate) deployment_id: String,
@@ -45,7 +47,7 @@ pub(super) async fn insert(
          ON CONFLICT (request_id) DO NOTHING",
     )
     .bind(row.request_id.to_string())
-    .bind(row.key.as_ref().map(ToString::to_string))
+    .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
     .bind(&row.model)
     .bind(&row.deployment_id)
     .bind(count(row.usage.prompt_tokens))
@@ -57,9 +59,31 @@ pub(super) async fn insert(
     .bind(i64::from(row.status))
     .bind(row.started_at.timestamp_micros())
     .bind(row.finished_at.timestamp_micros())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(result.rows_affected() == 1)
+    if result.rows_affected() != 1 {
+        return Ok(false);
+    }
+    for account in row.accounts.iter() {
+        if let AccountId::Shared(shared) = account {
+            insert_account(connection, row.request_id, shared).await?;
+        }
+    }
+    Ok(true)
+}
+
+async fn insert_account(
+    connection: &mut SqliteConnection,
+    request_id: Uuid,
+    account: &SharedAccount,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO usage_account (scope, subject, request_id) VALUES (?, ?, ?)")
+        .bind(account.scope.as_str())
+        .bind(&*account.id)
+        .bind(request_id.to_string())
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 fn count(tokens: u64) -> i64 {

@@ -2,19 +2,23 @@
 //! failed before counts at all. Method: the writer as such a failure leaves it,
 //! with and without the batch in a real store.
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use uuid::Uuid;
 
 use super::*;
+use crate::key::KeyHash;
+use crate::ledger::entry::{Amounts, NOTHING, Posting};
 use crate::price::Usage;
 use crate::store::ledger::verify::verify;
-use crate::store::ledger::{create_account, standing};
+use crate::store::ledger::{set_limit, standing};
 use crate::store::usage::UsageRow;
 
-fn posting(key: KeyHash) -> Entry {
-    let row = Box::new(UsageRow {
+fn posting(account: &AccountId) -> Entry {
+    let row = UsageRow {
         request_id: Uuid::new_v4(),
-        key: Some(key),
+        accounts: Arc::from([account.clone()]),
         model: "demo".to_owned(),
         deployment_id: "test".to_owned(),
         usage: Usage::default(),
@@ -24,17 +28,23 @@ fn posting(key: KeyHash) -> Entry {
         status: 200,
         started_at: DateTime::UNIX_EPOCH,
         finished_at: DateTime::UNIX_EPOCH,
-    });
-    let release = NanoUsd::from_nanos(100);
-    Entry::Post { row, release }
+    };
+    let releases = amounts(100);
+    Entry::Post(Box::new(Posting { row, releases }))
 }
 
-fn claim(account: KeyHash, nanos: i64) -> Entry {
+fn claim(account: &AccountId, nanos: i64) -> Entry {
     Entry::Claim(Claim {
-        account,
-        least: NanoUsd::from_nanos(nanos),
-        ahead: NanoUsd::ZERO,
+        accounts: Arc::from([account.clone()]),
+        least: amounts(nanos),
+        ahead: NOTHING,
     })
+}
+
+fn amounts(nanos: i64) -> Amounts {
+    let mut amounts = NOTHING;
+    amounts[0] = NanoUsd::from_nanos(nanos);
+    amounts
 }
 
 #[tokio::test]
@@ -43,18 +53,16 @@ async fn a_batch_of_unknown_fate_counts_exactly_once() {
         let folder = tempfile::tempdir().expect("folder");
         let url = format!("sqlite://{}", folder.path().join("test.db").display());
         let store = Store::open(&url).await.expect("store");
-        let key = KeyHash::of("sk-unknown");
+        let key = AccountId::Key(KeyHash::of("sk-unknown"));
         let mut write = store.begin_write().await.expect("begin");
         let limit = Some(NanoUsd::from_nanos(1_000));
-        create_account(&mut write, &key, limit)
-            .await
-            .expect("account");
+        set_limit(&mut write, &key, limit).await.expect("account");
         write.commit().await.expect("commit");
-        apply(&store, 1, &[claim(key, 100)]).await.expect("claim");
+        apply(&store, 1, &[claim(&key, 100)]).await.expect("claim");
 
-        let post = posting(key);
+        let post = posting(&key);
         if reached_the_disk {
-            let entries = [post.clone(), claim(key, 70)];
+            let entries = [post.clone(), claim(&key, 70)];
             apply(&store, 2, &entries).await.expect("batch");
         }
         let (_commands, receiver) = mpsc::unbounded_channel();
@@ -62,7 +70,7 @@ async fn a_batch_of_unknown_fate_counts_exactly_once() {
         writer.owed.push(post);
         writer.unknown = Some(Unknown {
             owed: 1,
-            granted: vec![(key, NanoUsd::from_nanos(70))],
+            granted: vec![(key.clone(), NanoUsd::from_nanos(70))],
         });
         writer.write(Vec::new()).await;
 

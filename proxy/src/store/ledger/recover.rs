@@ -1,16 +1,19 @@
 //! What a dead process left behind: allotments that nothing will ever settle.
 //!
 //! It posts them, flagged as estimated, because the requests in flight may have
-//! cost as much and nobody can tell any more. Only the ledger calls it, once,
+//! cost as much and nobody can tell any more. Each account gets a row of its own,
+//! because what was allotted of one need not be what was allotted of another. Only the ledger calls it, once,
 //! before anything else of this process touches the books; the lock on the
 //! store's file makes sure that the dead process is dead.
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::{Row, Sqlite, Transaction};
 use uuid::Uuid;
 
-use super::{KEY_SCOPE, post};
-use crate::key::KeyHash;
+use super::post;
+use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::price::Usage;
 use crate::store::usage::{self, UsageRow};
@@ -19,7 +22,7 @@ use crate::store::{Store, StoreError};
 /// An estimated posting that recovery made.
 #[derive(Debug, Clone)]
 pub(crate) struct Recovered {
-    pub(crate) key: KeyHash,
+    pub(crate) account: AccountId,
     pub(crate) request_id: Uuid,
     pub(crate) amount: NanoUsd,
 }
@@ -40,24 +43,25 @@ async fn post_all(
     now: DateTime<Utc>,
 ) -> Result<Vec<Recovered>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT subject, allotted_nanousd FROM account
-         WHERE scope = ? AND allotted_nanousd > 0 ORDER BY subject",
+        "SELECT scope, subject, allotted_nanousd FROM account
+         WHERE allotted_nanousd > 0 ORDER BY scope, subject",
     )
-    .bind(KEY_SCOPE)
     .fetch_all(&mut *transaction)
     .await?;
     let mut recovered = Vec::with_capacity(rows.len());
     for row in rows {
+        let scope = row.try_get::<String, _>("scope")?;
         let subject = row.try_get::<String, _>("subject")?;
-        let Some(key) = KeyHash::from_hex(&subject) else {
+        let Some(account) = AccountId::parse(&scope, &subject) else {
             continue;
         };
         let amount = NanoUsd::from_nanos(row.try_get("allotted_nanousd")?);
         let request_id = Uuid::new_v4();
-        usage::insert(&mut transaction, &estimated(key, request_id, amount, now)).await?;
-        post(&mut transaction, &key, amount, amount).await?;
+        let row = estimated(account.clone(), request_id, amount, now);
+        usage::insert(&mut transaction, &row).await?;
+        post(&mut transaction, &account, amount, amount).await?;
         recovered.push(Recovered {
-            key,
+            account,
             request_id,
             amount,
         });
@@ -66,10 +70,10 @@ async fn post_all(
     Ok(recovered)
 }
 
-fn estimated(key: KeyHash, request_id: Uuid, cost: NanoUsd, now: DateTime<Utc>) -> UsageRow {
+fn estimated(account: AccountId, request_id: Uuid, cost: NanoUsd, now: DateTime<Utc>) -> UsageRow {
     UsageRow {
         request_id,
-        key: Some(key),
+        accounts: Arc::from([account]),
         model: String::new(),
         deployment_id: String::new(),
         usage: Usage::default(),

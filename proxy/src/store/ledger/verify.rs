@@ -5,10 +5,10 @@
 
 use sqlx::Row;
 
-use super::KEY_SCOPE;
 use crate::store::{Store, StoreError};
 
-/// What a verification looked at, in nano-dollars.
+/// What a verification looked at, in nano-dollars. The sums are over all
+/// accounts, so a call counts in each of its own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Verification {
     pub(crate) accounts: usize,
@@ -20,8 +20,9 @@ pub(crate) struct Verification {
 /// An account whose total is not the sum of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Difference {
-    /// The hash of the account's key.
-    pub(crate) key: String,
+    pub(crate) scope: String,
+    /// A key's hash, or the id of a shared account.
+    pub(crate) subject: String,
     pub(crate) posted_nanousd: i64,
     pub(crate) rows_nanousd: i64,
 }
@@ -35,12 +36,16 @@ pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
 
 async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT subject, posted_nanousd, allotted_nanousd,
-             COALESCE((SELECT SUM(cost_nanousd) FROM usage
-                 WHERE usage.key_hash = account.subject), 0) AS rows_nanousd
-         FROM account WHERE scope = ? ORDER BY subject",
+        "SELECT scope, subject, posted_nanousd, allotted_nanousd,
+             COALESCE(CASE scope
+                 WHEN 'key' THEN (SELECT SUM(cost_nanousd) FROM usage
+                     WHERE usage.key_hash = account.subject)
+                 ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
+                     WHERE usage_account.scope = account.scope
+                         AND usage_account.subject = account.subject)
+             END, 0) AS rows_nanousd
+         FROM account ORDER BY scope, subject",
     )
-    .bind(KEY_SCOPE)
     .fetch_all(store.reader())
     .await?;
     let mut found = Verification::default();
@@ -53,7 +58,8 @@ async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
         found.allotted_nanousd += i128::from(allotted);
         if posted_nanousd != rows_nanousd {
             found.differences.push(Difference {
-                key: row.try_get("subject")?,
+                scope: row.try_get("scope")?,
+                subject: row.try_get("subject")?,
                 posted_nanousd,
                 rows_nanousd,
             });
