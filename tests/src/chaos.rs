@@ -28,6 +28,8 @@ pub enum Fault {
     AnswerLate(Duration),
     /// It never reaches the gateway, and this comes back.
     Answer(StatusCode, &'static str, String),
+    /// The gateway does it, and its answer is changed.
+    Changed(fn(&mut Value)),
 }
 
 #[derive(Debug)]
@@ -36,6 +38,7 @@ struct Shared {
     http: reqwest::Client,
     faults: Mutex<BTreeMap<String, Fault>>,
     issued: Mutex<Vec<String>>,
+    done: Mutex<BTreeMap<String, usize>>,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl Chaos {
             http: crate::world::http(),
             faults: Mutex::default(),
             issued: Mutex::default(),
+            done: Mutex::default(),
         });
         let app = axum::Router::new()
             .fallback(pass)
@@ -87,6 +91,12 @@ impl Chaos {
 
     pub fn heal(&self) {
         self.shared.faults.lock().expect("the faults").clear();
+    }
+
+    /// How many calls of this path the gateway has answered.
+    pub fn calls(&self, path: &str) -> usize {
+        let done = self.shared.done.lock().expect("the counts");
+        done.get(path).copied().unwrap_or_default()
     }
 
     /// Every key that the gateway has issued through this proxy.
@@ -129,7 +139,22 @@ async fn pass(
         Some(Fault::Answer(status, content_type, text)) => {
             (status, [(header::CONTENT_TYPE, content_type)], text).into_response()
         }
+        Some(Fault::Changed(change)) => {
+            let answer = forward(&shared, method, &uri, headers, body).await;
+            changed(answer, change).await
+        }
     }
+}
+
+async fn changed(answer: Response, change: fn(&mut Value)) -> Response {
+    let status = answer.status();
+    let Ok(bytes) = axum::body::to_bytes(answer.into_body(), usize::MAX).await else {
+        return broken();
+    };
+    let mut body = serde_json::from_slice(&bytes).unwrap_or_default();
+    change(&mut body);
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    (status, json, body.to_string()).into_response()
 }
 
 async fn forward(
@@ -159,6 +184,12 @@ async fn forward(
     {
         shared.issued.lock().expect("the keys").push(key.to_owned());
     }
+    *shared
+        .done
+        .lock()
+        .expect("the counts")
+        .entry(uri.path().to_owned())
+        .or_default() += 1;
     (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 

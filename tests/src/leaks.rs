@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
 
 /// The beginning alone of a secret is a leak too.
 const TELLTALE_CHARS: usize = 16;
@@ -34,7 +35,7 @@ impl Canaries {
         let mut found = Vec::new();
         for (number, secret) in canaries.iter().enumerate() {
             for (form, needle) in forms(secret) {
-                if contains(bytes, needle.as_bytes()) {
+                if memmem::find(bytes, needle.as_bytes()).is_some() {
                     found.push(format!("{place}: secret {number} {form} ({needle:.12}…)"));
                 }
             }
@@ -76,20 +77,6 @@ fn forms(secret: &str) -> Vec<(&'static str, String)> {
         }
     }
     forms
-}
-
-fn contains(bytes: &[u8], needle: &[u8]) -> bool {
-    let Some(first) = needle.first() else {
-        return false;
-    };
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        if rest[at..].starts_with(needle) {
-            return true;
-        }
-        rest = &rest[at + 1..];
-    }
-    false
 }
 
 fn files_under(folder: &Path) -> Vec<PathBuf> {

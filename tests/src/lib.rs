@@ -11,6 +11,7 @@
 
 pub mod artefacts;
 pub mod chaos;
+pub mod cluster;
 pub mod eventually;
 pub mod leaks;
 pub mod ports;
@@ -20,6 +21,7 @@ pub mod upstream;
 pub mod vault;
 pub mod world;
 
+pub use cluster::Cluster;
 pub use eventually::eventually;
 pub use vault::Kind;
 pub use world::World;

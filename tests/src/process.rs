@@ -63,6 +63,11 @@ impl Process {
         let _ = kill_process(as_pid(self.pid()), Signal::TERM);
     }
 
+    /// SIGSTOP to the process alone.
+    pub fn freeze(&self) {
+        let _ = kill_process(as_pid(self.pid()), Signal::STOP);
+    }
+
     /// What a terminal sends on Ctrl-C: SIGINT to it and to everything it has started.
     pub fn interrupt(&self) {
         let _ = kill_process_group(as_pid(self.pid()), Signal::INT);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::process::Process;
 
 mod lease;
+mod mount;
 mod plugin;
 mod start;
 
@@ -35,7 +36,7 @@ impl Kind {
 pub enum Storage {
     /// A development server: unsealed at once, forgets everything at its end.
     Memory,
-    /// Raft, one node: survives a restart, and must be unsealed after it.
+    /// Raft, one node or several: survives a restart, and must be unsealed after it.
     Raft,
 }
 
@@ -133,24 +134,39 @@ impl Server {
     }
 
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
+        self.call_with(method, path, &[("X-Vault-Token", &self.token)], body)
+            .await
+    }
+
+    /// The same, to be awaited wherever and whenever the test likes.
+    pub fn detached_call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> impl Future<Output = Answer> + Send + use<> {
         let url = format!("{}/v1/{path}", self.address);
-        let mut request = self
+        let request = self
             .http
             .request(method, url)
             .header("X-Vault-Token", &self.token);
-        if !body.is_null() {
-            request = request.json(body);
+        send(request, body)
+    }
+
+    /// A call with headers of its own, the token among them.
+    async fn call_with(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Answer {
+        let url = format!("{}/v1/{path}", self.address);
+        let mut request = self.http.request(method, url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
-        match request.send().await {
-            Err(error) => Answer {
-                status: 0,
-                body: json!({"errors": [error.to_string()]}),
-            },
-            Ok(answer) => Answer {
-                status: answer.status().as_u16(),
-                body: answer.json().await.unwrap_or_default(),
-            },
-        }
+        send(request, body.clone()).await
     }
 
     /// Every key of the storage below a prefix, with what stands there, as
@@ -182,5 +198,21 @@ impl Server {
             .as_str()
             .expect("a mount's uuid");
         format!("logical/{uuid}/")
+    }
+}
+
+async fn send(mut request: reqwest::RequestBuilder, body: Value) -> Answer {
+    if !body.is_null() {
+        request = request.json(&body);
+    }
+    match request.send().await {
+        Err(error) => Answer {
+            status: 0,
+            body: json!({"errors": [error.to_string()]}),
+        },
+        Ok(answer) => Answer {
+            status: answer.status().as_u16(),
+            body: answer.json().await.unwrap_or_default(),
+        },
     }
 }

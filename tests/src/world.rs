@@ -20,7 +20,7 @@ use crate::vault::{self, Kind, Server, Storage};
 pub const MOUNT: &str = "litellm";
 
 /// The engine of most tests rolls back what is this old, instead of a minute.
-const SHORT_WAL_AGE: Duration = Duration::from_secs(5);
+pub(crate) const SHORT_WAL_AGE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct World {
@@ -50,18 +50,12 @@ impl World {
 
     async fn begin(kind: Kind, storage: Storage, wal_min_age: Option<Duration>) -> Self {
         let folder = TestFolder::new(kind.name());
-        let upstream = Upstream::start().await;
-        let canaries = Canaries::default();
-        let provider_key = random_key("provider");
-        canaries.add(&provider_key);
-        let gateway = Gateway::start(Settings {
-            folder: folder.sub("gateway"),
-            master_key: random_key("master"),
-            config: gateway_config(&upstream, &provider_key),
-        })
-        .await;
-        canaries.add(&gateway.settings.master_key);
-        let chaos = Chaos::start(&gateway.admin).await;
+        let Surroundings {
+            chaos,
+            gateway,
+            upstream,
+            canaries,
+        } = Surroundings::start(&folder).await;
         let server = Server::start(vault::Settings {
             kind,
             storage,
@@ -85,11 +79,7 @@ impl World {
 
     /// Points the engine of a mount at the gateway, by way of the chaos proxy.
     pub async fn configure(&self, mount: &str) {
-        let config = json!({
-            "base_url": self.chaos.url(),
-            "master_key": self.gateway.settings.master_key,
-            "public_url": self.gateway.data,
-        });
+        let config = engine_config(&self.chaos, &self.gateway);
         self.server
             .write(&format!("{mount}/config"), &config)
             .await
@@ -128,6 +118,48 @@ impl World {
             .found_under(&self.folder.path, &[&config, &master_key]);
         assert!(found.is_empty(), "secrets leaked:\n{}", found.join("\n"));
     }
+}
+
+/// What there is besides the servers: a provider, and a gateway that the engine
+/// reaches by way of the chaos proxy.
+#[derive(Debug)]
+pub struct Surroundings {
+    pub chaos: Chaos,
+    pub gateway: Gateway,
+    pub upstream: Upstream,
+    pub canaries: Canaries,
+}
+
+impl Surroundings {
+    pub async fn start(folder: &TestFolder) -> Self {
+        let upstream = Upstream::start().await;
+        let canaries = Canaries::default();
+        let provider_key = random_key("provider");
+        canaries.add(&provider_key);
+        let gateway = Gateway::start(Settings {
+            folder: folder.sub("gateway"),
+            master_key: random_key("master"),
+            config: gateway_config(&upstream, &provider_key),
+        })
+        .await;
+        canaries.add(&gateway.settings.master_key);
+        let chaos = Chaos::start(&gateway.admin).await;
+        Self {
+            chaos,
+            gateway,
+            upstream,
+            canaries,
+        }
+    }
+}
+
+/// What the engine's `config` is written with.
+pub fn engine_config(chaos: &Chaos, gateway: &Gateway) -> Value {
+    json!({
+        "base_url": chaos.url(),
+        "master_key": gateway.settings.master_key,
+        "public_url": gateway.data,
+    })
 }
 
 /// What `creds` answered.

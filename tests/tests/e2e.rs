@@ -37,10 +37,14 @@ mod crash;
 mod engine_process;
 #[path = "e2e/gateway_input.rs"]
 mod gateway_input;
+#[path = "e2e/hostile_gateway.rs"]
+mod hostile_gateway;
 #[path = "e2e/issuing.rs"]
 mod issuing;
 #[path = "e2e/leases.rs"]
 mod leases;
+#[path = "e2e/life.rs"]
+mod life;
 #[path = "e2e/main_job.rs"]
 mod main_job;
 #[path = "e2e/readme.rs"]
@@ -51,3 +55,5 @@ mod scopes;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
+#[path = "e2e/slow_cluster.rs"]
+mod slow_cluster;

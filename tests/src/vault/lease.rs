@@ -41,4 +41,28 @@ impl Server {
         }
         answer.body["data"]["ttl"].as_u64().map(Duration::from_secs)
     }
+
+    /// The ids of the leases of a role, below `<mount>/creds/<role>/`.
+    pub async fn leases(&self, path: &str) -> Vec<String> {
+        self.list(&format!("sys/leases/lookup/{path}/")).await
+    }
+
+    /// How many leases the server has given up revoking.
+    pub async fn irrevocable_leases(&self) -> u64 {
+        let counts = self.read("sys/leases/count?type=irrevocable").await;
+        let counts = counts.expect_ok();
+        counts["data"]["lease_count"].as_u64().expect("a count")
+    }
+
+    /// Revokes every lease below a prefix and waits for it.
+    pub async fn revoke_prefix(&self, prefix: &str) -> Answer {
+        let path = format!("sys/leases/revoke-prefix/{prefix}");
+        self.write(&path, &json!({"sync": true})).await
+    }
+
+    /// Forgets every lease below a prefix, whether its revocation works or not.
+    pub async fn revoke_force(&self, prefix: &str) -> Answer {
+        let path = format!("sys/leases/revoke-force/{prefix}");
+        self.write(&path, &json!({})).await
+    }
 }

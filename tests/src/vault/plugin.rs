@@ -11,13 +11,23 @@ use crate::{artefacts, process};
 impl Server {
     /// Puts the engine into the catalogue, pinned by its hash.
     pub async fn register_engine(&self) {
-        let bytes =
-            fs::read(artefacts::plugin_folder().join(artefacts::ENGINE)).expect("the engine");
-        let sha256: String = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let body = json!({"sha256": sha256, "command": artefacts::ENGINE});
+        let body = json!({"sha256": sha256_of_the_engine(), "command": artefacts::ENGINE});
+        self.write(
+            &format!("sys/plugins/catalog/secret/{}", artefacts::ENGINE),
+            &body,
+        )
+        .await
+        .expect_ok();
+    }
+
+    /// Puts the engine into the catalogue under a version that it reports itself.
+    pub async fn register_engine_as(&self, version: &str) {
+        let body = json!({
+            "sha256": sha256_of_the_engine(),
+            "command": artefacts::ENGINE,
+            "version": version,
+            "env": [format!("LITELLM_REPORTED_VERSION={version}")],
+        });
         self.write(
             &format!("sys/plugins/catalog/secret/{}", artefacts::ENGINE),
             &body,
@@ -29,6 +39,20 @@ impl Server {
     pub async fn mount_engine(&self, path: &str) {
         let body = json!({"type": artefacts::ENGINE});
         self.write(&format!("sys/mounts/{path}"), &body)
+            .await
+            .expect_ok();
+    }
+
+    /// OpenBao: in a namespace, which stands before `sys`.
+    pub async fn mount_engine_in(&self, namespace: &str, path: &str) {
+        let body = json!({"type": artefacts::ENGINE});
+        self.write(&format!("{namespace}/sys/mounts/{path}"), &body)
+            .await
+            .expect_ok();
+    }
+
+    pub async fn unmount_in(&self, namespace: &str, path: &str) {
+        self.delete(&format!("{namespace}/sys/mounts/{path}"))
             .await
             .expect_ok();
     }
@@ -74,4 +98,20 @@ impl Server {
     pub fn arm(&self, failpoints: &str) {
         fs::write(self.failpoints(), failpoints).expect("arming a failpoint");
     }
+
+    /// How often the engine of this server has come by a failpoint that was armed.
+    pub fn failpoint_hits(&self, name: &str) -> usize {
+        let log = fs::read(self.settings.folder.join("server.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let hit = format!("failpoint={name}");
+        log.lines().filter(|line| line.contains(&hit)).count()
+    }
+}
+
+fn sha256_of_the_engine() -> String {
+    let bytes = fs::read(artefacts::plugin_folder().join(artefacts::ENGINE)).expect("the engine");
+    Sha256::digest(&bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

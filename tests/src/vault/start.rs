@@ -13,6 +13,31 @@ use crate::{artefacts, eventually, ports, world};
 
 impl Server {
     pub async fn start(settings: Settings) -> Self {
+        let mut server = Self::spawn(settings);
+        if server.settings.storage == Storage::Raft {
+            server.initialise().await;
+        }
+        server.active().await;
+        server
+    }
+
+    /// Starts another node of the cluster that `first` began.
+    pub async fn join(settings: Settings, first: &Self) -> Self {
+        let mut server = Self::spawn(settings);
+        server.answers().await;
+        let body = json!({"leader_api_addr": first.address});
+        eventually("the node has joined", Duration::from_secs(30), async || {
+            server.write("sys/storage/raft/join", &body).await.is_ok()
+        })
+        .await;
+        server.token.clone_from(&first.token);
+        server.unseal_key.clone_from(&first.unseal_key);
+        server.unseal().await;
+        server.serves().await;
+        server
+    }
+
+    fn spawn(settings: Settings) -> Self {
         let port = ports::free();
         let cluster_port = ports::free();
         let token = format!("root-{}", world::random_key("token"));
@@ -20,7 +45,7 @@ impl Server {
             command(&settings, port, cluster_port, &token),
             &settings.folder.join("server.log"),
         );
-        let mut server = Self {
+        Self {
             address: format!("http://127.0.0.1:{port}"),
             settings,
             token,
@@ -28,15 +53,11 @@ impl Server {
             cluster_port,
             process: Mutex::new(process),
             http: world::http(),
-        };
-        if server.settings.storage == Storage::Raft {
-            server.initialise().await;
         }
-        server.ready().await;
-        server
     }
 
-    fn is_alive(&self) -> bool {
+    /// Whether its process runs.
+    pub fn lives(&self) -> bool {
         self.process
             .lock()
             .expect("the server's process")
@@ -59,6 +80,11 @@ impl Server {
             .kill_hard();
     }
 
+    /// SIGSTOP to the server alone: it does nothing more, and its engine goes on.
+    pub fn freeze(&self) {
+        self.process.lock().expect("the server's process").freeze();
+    }
+
     /// Stops it gently and starts it again on the same storage.
     pub async fn restart(&self) {
         assert_eq!(
@@ -73,9 +99,15 @@ impl Server {
         eventually(
             "the server has stopped",
             Duration::from_secs(30),
-            async || !self.is_alive(),
+            async || !self.lives(),
         )
         .await;
+        self.start_again().await;
+        self.active().await;
+    }
+
+    /// Starts what has ended, on the same storage, and unseals it.
+    pub async fn start_again(&self) {
         let port = self
             .address
             .rsplit(':')
@@ -87,11 +119,22 @@ impl Server {
         *self.process.lock().expect("the server's process") = process;
         self.answers().await;
         self.unseal().await;
-        self.ready().await;
+        self.serves().await;
     }
 
     pub async fn seal(&self) {
         self.write("sys/seal", &json!({})).await.expect_ok();
+    }
+
+    /// The leader hands over; it may be elected again.
+    pub async fn step_down(&self) {
+        self.write("sys/step-down", &json!({})).await.expect_ok();
+    }
+
+    /// Unseals it after [`Self::seal`] and waits until it is active.
+    pub async fn unseal_again(&self) {
+        self.unseal().await;
+        self.active().await;
     }
 
     async fn unseal(&self) {
@@ -139,7 +182,18 @@ impl Server {
         );
     }
 
-    async fn ready(&self) {
+    /// Unsealed, as the active node or as a standby.
+    async fn serves(&self) {
+        eventually("the node serves", Duration::from_secs(60), async || {
+            self.expect_alive();
+            let health = "sys/health?standbyok=true&perfstandbyok=true";
+            self.read(health).await.status == 200
+        })
+        .await;
+    }
+
+    /// Active, with its mounts loaded.
+    pub async fn active(&self) {
         self.answers().await;
         eventually(
             "the server is active",
@@ -210,7 +264,9 @@ fn persistent(settings: &Settings, port: u16, cluster_port: u16) -> String {
         r#"
         storage "raft" {{
           path    = "{data}"
-          node_id = "one"
+          node_id = "{node}"
+          # Elections in a second, not in ten.
+          performance_multiplier = 1
         }}
         listener "tcp" {{
           address         = "127.0.0.1:{port}"
@@ -224,6 +280,11 @@ fn persistent(settings: &Settings, port: u16, cluster_port: u16) -> String {
         raw_storage_endpoint = true
         "#,
         data = data.display(),
+        node = settings
+            .folder
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("the folder's name"),
         plugins = artefacts::plugin_folder().display(),
     )
 }
