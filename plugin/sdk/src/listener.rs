@@ -217,3 +217,19 @@ impl AsyncWrite for Conn {
         on_stream!(self, poll_shutdown, cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Socket;
+
+    /// A process that is killed leaves its socket's file.
+    #[tokio::test]
+    async fn a9_a_socket_left_behind_is_no_obstacle() {
+        let dir = std::env::temp_dir().join(format!("sdk-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&dir).unwrap();
+        let left = Socket::bind(Some(&dir), None).unwrap();
+        let next = Socket::bind(Some(&dir), None).unwrap();
+        assert_ne!(left.path(), next.path());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

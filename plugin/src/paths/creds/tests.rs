@@ -9,6 +9,10 @@ use vault_plugin_sdk::{Error, Operation, Response, Secret};
 
 use crate::testing::{Gateway, Mount, generated};
 
+mod hostile;
+mod lifetimes;
+mod rollback;
+
 async fn issued(gateway: &Gateway, mount: &Mount) -> (Response, Secret) {
     gateway.script.then(200, &generated(3660));
     let response = mount.read("creds/app").await.unwrap().unwrap();
