@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: scripts/servers.sh vault|bao|postgres|openai
+# Usage: scripts/servers.sh vault|bao|postgres|openai|litellm
 #
 # Prints the path of a real server (or client) after obtaining it: what is on
 # PATH is preferred, then what an earlier run has cached, then it is built or
@@ -8,6 +8,7 @@
 #   vault, bao  the server's binary
 #   postgres    the folder that holds initdb and postgres
 #   openai      a Python that can `import openai`
+#   litellm     the folder of a stock LiteLLM proxy, as its setup.sh describes it
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -96,11 +97,28 @@ obtain_openai() {
   echo "$venv/bin/python"
 }
 
+obtain_litellm() {
+  local source=$repo/tests/servers/litellm root
+  root=$servers/litellm-$(cat "$source"/{setup.sh,query-engine.js,requirements.txt,*/*.json} | sha256sum | cut -c1-12)
+  if [ ! -e "$root/complete" ]; then
+    need_pip
+    python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+    need node nodejs
+    need npm npm
+    local postgres
+    postgres=$("$repo/scripts/servers.sh" postgres) || fail "LiteLLM needs PostgreSQL"
+    say "setting up LiteLLM, once: 1 to 2 minutes"
+    "$source/setup.sh" "$root" "$postgres" >&2 || fail "setting up LiteLLM failed"
+    say "LiteLLM is set up"
+  fi
+  echo "$root"
+}
+
 name=${1:-}
 case $name in
-  vault | bao | postgres | openai) ;;
+  vault | bao | postgres | openai | litellm) ;;
   *)
-    sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

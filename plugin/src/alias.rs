@@ -19,6 +19,20 @@ pub(crate) fn new(prefix: &str, role: &str) -> String {
     format!("{prefix}-{}-{random}", role.replace('.', "_"))
 }
 
+/// Whether this is an alias that `new` makes for the role.
+pub(crate) fn is_of_role(alias: &str, role: &str) -> bool {
+    let Some((head, random)) = alias.rsplit_once('-') else {
+        return false;
+    };
+    let prefix = head
+        .strip_suffix(&role.replace('.', "_"))
+        .and_then(|rest| rest.strip_suffix('-'));
+    !role.is_empty()
+        && random.len() == RANDOM_LENGTH
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && prefix.is_some_and(is_valid_prefix)
+}
+
 /// Whether a gateway that enforces LiteLLM's strictest pattern takes this as
 /// the beginning of an alias.
 pub(crate) fn is_valid_prefix(prefix: &str) -> bool {
@@ -40,6 +54,17 @@ mod tests {
         assert_eq!(random.len(), RANDOM_LENGTH);
         assert!(is_valid_prefix(random));
         assert_ne!(alias, new("vault", "ci.build"));
+        assert!(is_of_role(&alias, "ci.build"));
+        for role in ["build", "ci", "", "vault-ci.build"] {
+            assert!(!is_of_role(&alias, role), "{role}");
+        }
+        for other in [
+            "vault-ci_build",
+            "vault-ci_build-short",
+            "-ci_build-00000000000000000000",
+        ] {
+            assert!(!is_of_role(other, "ci.build"), "{other}");
+        }
     }
 
     #[test]

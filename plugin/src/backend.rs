@@ -11,8 +11,9 @@ use vault_plugin_sdk::{Backend, BackendKind, Error, Request, SpecialPaths};
 
 use crate::client::Client;
 use crate::paths::roles::{self, RoleCache};
-use crate::paths::{self, config};
-use crate::{secret_key, wal};
+use crate::paths::{self, config, static_roles};
+use crate::static_state::Statics;
+use crate::{secret_key, static_tick, wal};
 
 pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
@@ -34,6 +35,7 @@ pub(crate) struct State {
     pub(crate) writing: AsyncMutex<()>,
     /// Aliases of the keys that are being issued at this moment.
     issuing: Mutex<HashSet<String>>,
+    pub(crate) statics: Statics,
 }
 
 impl State {
@@ -78,6 +80,9 @@ impl State {
         if key == config::STORAGE_KEY {
             *self.client.write().await = None;
         }
+        if key.starts_with(static_roles::STORAGE_PREFIX) {
+            self.statics.queue().forget();
+        }
         if let Some(role) = key.strip_prefix(roles::STORAGE_PREFIX) {
             self.roles.forget(role);
         }
@@ -89,11 +94,15 @@ pub(crate) fn backend() -> Backend<State> {
         .help(HELP)
         .version(VERSION)
         .special_paths(SpecialPaths {
-            seal_wrap_storage: vec![config::STORAGE_KEY.into()],
+            seal_wrap_storage: vec![
+                config::STORAGE_KEY.into(),
+                static_roles::STORAGE_PREFIX.into(),
+            ],
             local_storage: vec!["wal/".into()],
             ..SpecialPaths::default()
         })
         .secret(secret_key::secret_type())
+        .periodic(static_tick::run)
         .invalidate(|state: Arc<State>, key: String| async move {
             state.invalidate(&key).await;
         })

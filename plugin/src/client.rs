@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vault_plugin_sdk as sdk;
@@ -17,6 +18,7 @@ use crate::paths::config::ConfigEntry;
 
 mod admin;
 mod gateway;
+mod list;
 mod master_key;
 mod refusal;
 mod resolver;
@@ -25,6 +27,7 @@ pub(crate) mod wire;
 
 pub(crate) use admin::AdminGrant;
 pub(crate) use gateway::GatewayInfo;
+pub(crate) use list::{KeyPage, ListedKey};
 pub(crate) use master_key::MasterKey;
 use transport::{Answer, Transport};
 use wire::{GenerateAnswer, GenerateRequest, KeyList, Told, UpdateRequest};
@@ -44,7 +47,10 @@ pub(crate) struct IssuedKey {
     pub(crate) ignored: Vec<String>,
 }
 
-/// The key itself, which leaves the engine once, in the answer of `creds`.
+/// The key itself. A leased one leaves the engine once, in the answer of
+/// `creds`, and is stored nowhere; a static role's is stored with its role.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct KeyText(String);
 
 impl KeyText {
@@ -167,6 +173,11 @@ impl Client {
 
     pub(crate) async fn delete_hash(&self, hash: &str) -> Result<Deleted, GatewayError> {
         self.delete(&json!({"keys": [hash]})).await
+    }
+
+    /// Deletes what of these still exists; `Absent` where none does.
+    pub(crate) async fn delete_hashes(&self, hashes: &[String]) -> Result<Deleted, GatewayError> {
+        self.delete(&json!({"keys": hashes})).await
     }
 
     pub(crate) async fn delete_alias(&self, alias: &str) -> Result<Deleted, GatewayError> {

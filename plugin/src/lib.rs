@@ -17,6 +17,12 @@ mod grant;
 mod paths;
 mod root_wal;
 mod secret_key;
+mod static_queue;
+mod static_rotation;
+mod static_schedule;
+mod static_state;
+mod static_tick;
+mod static_wal;
 mod template;
 #[cfg(test)]
 mod testing;

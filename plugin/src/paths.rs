@@ -10,6 +10,10 @@ pub(crate) mod config;
 pub(crate) mod config_rotate;
 pub(crate) mod creds;
 pub(crate) mod roles;
+mod rotate_role;
+mod static_creds;
+pub(crate) mod static_roles;
+pub(crate) mod tidy;
 
 pub(crate) fn all() -> Vec<Path<State>> {
     vec![
@@ -20,6 +24,11 @@ pub(crate) fn all() -> Vec<Path<State>> {
         roles::path(),
         creds::path(),
         creds::nameless_path(),
+        static_roles::list_path(),
+        static_roles::path(),
+        static_creds::path(),
+        rotate_role::path(),
         check::path(),
+        tidy::path(),
     ]
 }

@@ -13,7 +13,7 @@ use vault_plugin_sdk::{Error, Request, WalOutcome};
 use crate::backend::State;
 use crate::client::wire::GenerateRequest;
 use crate::client::{Client, Deleted};
-use crate::root_wal;
+use crate::{root_wal, static_wal};
 
 const KIND: &str = "key";
 
@@ -27,12 +27,22 @@ const MIN_AGE: Duration = Duration::from_secs(60);
 const GIVEN_UP_AFTER: TimeDelta = TimeDelta::hours(24);
 
 #[derive(Debug, Serialize, Deserialize)]
-struct WalEntry {
-    key_alias: String,
-    base_url: String,
+pub(crate) struct WalEntry {
+    pub(crate) key_alias: String,
+    pub(crate) base_url: String,
     /// How long the key lives by itself, once it exists.
     #[serde(default)]
-    life_seconds: u32,
+    pub(crate) life_seconds: u32,
+}
+
+impl WalEntry {
+    pub(crate) fn of(wanted: &GenerateRequest, client: &Client) -> Self {
+        Self {
+            key_alias: wanted.key_alias.clone(),
+            base_url: client.base_url().to_owned(),
+            life_seconds: u32::try_from(wanted.duration.as_secs()).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// A key that is being issued. While this lives, no rollback touches the key.
@@ -51,20 +61,27 @@ impl Pending {
         wanted: &GenerateRequest,
         client: &Client,
     ) -> Result<Self, Error> {
-        let entry = WalEntry {
-            key_alias: wanted.key_alias.clone(),
-            base_url: client.base_url().to_owned(),
-            life_seconds: u32::try_from(wanted.duration.as_secs()).unwrap_or(u32::MAX),
-        };
+        let entry = WalEntry::of(wanted, client);
+        Self::put(state, req, KIND, &wanted.key_alias, &entry).await
+    }
+
+    /// Puts an entry of any kind that tells of the key with this alias.
+    pub(crate) async fn put(
+        state: &Arc<State>,
+        req: &Request,
+        kind: &str,
+        key_alias: &str,
+        entry: &(impl Serialize + Sync),
+    ) -> Result<Self, Error> {
         // Before the entry exists, so that a rollback never sees it unguarded.
-        state.issuing().insert(wanted.key_alias.clone());
-        let put = wal::put(req.storage.as_ref(), KIND, &entry).await;
+        state.issuing().insert(key_alias.to_owned());
+        let put = wal::put(req.storage.as_ref(), kind, entry).await;
         if put.is_err() {
-            state.issuing().remove(&wanted.key_alias);
+            state.issuing().remove(key_alias);
         }
         Ok(Self {
             state: Arc::clone(state),
-            key_alias: wanted.key_alias.clone(),
+            key_alias: key_alias.to_owned(),
             id: put?,
         })
     }
@@ -96,6 +113,9 @@ pub(crate) async fn rollback(
     ) {
         return root_wal::rollback(state, req, &kind, data, created_at).await;
     }
+    if kind == static_wal::KIND {
+        return static_wal::rollback(state, req, data, created_at).await;
+    }
     if kind != KIND {
         return Err(Error::internal(
             "a write-ahead entry of an unknown kind: it was written by a newer version",
@@ -106,6 +126,18 @@ pub(crate) async fn rollback(
     if state.issuing().contains(&entry.key_alias) {
         return Ok(WalOutcome::Keep);
     }
+    undo(&state, &req, &entry, created_at, false).await
+}
+
+/// Deletes the key that an entry tells of. One that may still be in the making
+/// has to be old first; one that `exists` goes at once.
+pub(crate) async fn undo(
+    state: &State,
+    req: &Request,
+    entry: &WalEntry,
+    created_at: DateTime<Utc>,
+    exists: bool,
+) -> Result<WalOutcome, Error> {
     let age = Utc::now() - created_at;
     if age > GIVEN_UP_AFTER.max(TimeDelta::seconds(entry.life_seconds.into())) {
         tracing::error!(
@@ -115,8 +147,8 @@ pub(crate) async fn rollback(
         );
         return Ok(WalOutcome::Done);
     }
-    let client = state.client(&req).await?;
-    if age < min_age(client.request_timeout()) && !is_last_call(&req).await? {
+    let client = state.client(req).await?;
+    if !exists && age < min_age(client.request_timeout()) && !is_last_call(req).await? {
         return Ok(WalOutcome::Keep);
     }
     if client.delete_alias(&entry.key_alias).await? == Deleted::Absent

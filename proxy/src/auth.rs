@@ -150,6 +150,10 @@ fn presented(headers: &HeaderMap) -> Result<Secret, ApiError> {
         ("authorization", None) => return Err(malformed()),
         (_, None) => text,
     };
+    // LiteLLM: a scheme without a key is malformed.
+    if bare.is_empty() && name == "authorization" {
+        return Err(malformed());
+    }
     if bare.is_empty() {
         return Err(ApiError::unauthorized(
             "auth_error",

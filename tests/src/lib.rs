@@ -14,11 +14,14 @@ pub mod chaos;
 pub mod cluster;
 pub mod eventually;
 pub mod leaks;
+pub mod litellm;
 pub mod ports;
+pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod upstream;
 pub mod vault;
+pub mod vectors;
 pub mod world;
 
 pub use cluster::Cluster;

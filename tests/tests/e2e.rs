@@ -45,6 +45,8 @@ mod issuing;
 mod leases;
 #[path = "e2e/life.rs"]
 mod life;
+#[path = "e2e/litellm_vectors.rs"]
+mod litellm_vectors;
 #[path = "e2e/main_job.rs"]
 mod main_job;
 #[path = "e2e/readme.rs"]

@@ -7,6 +7,7 @@
 pub(crate) mod backend;
 pub(crate) mod convert;
 pub(crate) mod engine;
+mod event;
 pub(crate) mod fault;
 pub(crate) mod instances;
 pub(crate) mod link;
@@ -14,6 +15,7 @@ pub(crate) mod multiplexing;
 pub(crate) mod storage;
 pub(crate) mod system;
 mod time;
+mod transaction;
 
 /// Vault: both of its sides use the same limit; tonic's own is 4 MiB.
 pub(crate) const MESSAGE_BYTES_MAX: usize = i32::MAX as usize;

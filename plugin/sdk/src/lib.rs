@@ -37,13 +37,20 @@ pub use logical::{
     auth::{Alias, Auth, TokenType},
     caller::Caller,
     error::{Error, READ_ONLY_TEXT},
+    event::Event,
     operation::Operation,
     request::{Connection, Request, RequestWrapInfo},
     response::{Response, ResponseWrapInfo},
+    rotation::{RotationInfo, RotationJob},
     secret::{LeaseOptions, Secret},
     sensitive::Sensitive,
-    storage::{Storage, StorageEntry, StorageError, get_json, put_json},
-    system::{ClusterInfo, Entity, Group, PluginEnv, ReplicationState, SystemError, SystemView},
+    storage::{
+        Storage, StorageEntry, StorageError, Transaction, TransactionMode, get_json, put_json,
+    },
+    system::{
+        ClusterInfo, Entity, Group, IdentityToken, PluginEnv, ReplicationState, SystemError,
+        SystemView,
+    },
 };
 pub use serde_json::{Map, Value};
 pub use serve::{ServeOptions, SetupConfig, serve};

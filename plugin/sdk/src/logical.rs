@@ -6,9 +6,11 @@
 pub(crate) mod auth;
 pub(crate) mod caller;
 pub(crate) mod error;
+pub(crate) mod event;
 pub(crate) mod operation;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod rotation;
 pub(crate) mod secret;
 pub(crate) mod sensitive;
 pub(crate) mod storage;

@@ -44,6 +44,10 @@ pub struct SetupConfig {
 ///
 /// `factory` makes the engine of one mount and is called for each. Storage is
 /// not there yet: real work belongs into [`Backend::initialize`].
+///
+/// All handlers of all mounts run on one thread, interleaved at their awaits.
+/// Work that blocks or computes for long belongs onto another, by
+/// `tokio::task::spawn_blocking`.
 pub fn serve<S, F>(options: &ServeOptions, factory: F) -> ExitCode
 where
     S: Send + Sync + 'static,

@@ -9,6 +9,13 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
+/// Runs what a destructor still has to say, unless the runtime has ended.
+pub(crate) fn last_words(work: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(work);
+    }
+}
+
 /// A handler panicked. The panic hook has logged where.
 #[derive(Debug)]
 pub(crate) struct Panicked;

@@ -20,6 +20,8 @@ use crate::paths::config::ConfigEntry;
 
 /// The answers we need are a few kilobytes; more is not a key API.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
+/// A page of a hundred keys, each with as much metadata as anyone writes.
+const MAX_LIST_BYTES: usize = 16 << 20;
 
 const IGNORED_HEADER: &str = "x-llm-proxy-ignored";
 /// More than a role has fields.
@@ -91,10 +93,15 @@ impl Transport {
         if path == "/key/generate" {
             failpoint::hit("creds.request_sent").await;
         }
+        let most = if path.starts_with("/key/list") {
+            MAX_LIST_BYTES
+        } else {
+            MAX_ANSWER_BYTES
+        };
         let status = response.status();
         let date = date(&response);
         let ignored = ignored(&response);
-        let body = self.read(response).await?;
+        let body = self.read(response, most).await?;
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
@@ -107,15 +114,19 @@ impl Transport {
         })
     }
 
-    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, GatewayError> {
+    async fn read(
+        &self,
+        mut response: reqwest::Response,
+        most: usize,
+    ) -> Result<Vec<u8>, GatewayError> {
         let mut body = Vec::new();
         while let Some(chunk) = response
             .chunk()
             .await
             .map_err(|error| self.unreachable(&error))?
         {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(self.unexpected("the body is over 1 MiB"));
+            if body.len() + chunk.len() > most {
+                return Err(self.unexpected(&format!("the body is over {} MiB", most >> 20)));
             }
             body.extend_from_slice(&chunk);
         }

@@ -23,7 +23,7 @@ use crate::paths::roles::RoleEntry;
 use crate::secret_key::{self, LeaseRecord};
 use crate::wal::Pending;
 
-mod granted;
+pub(crate) mod granted;
 mod owner;
 mod terms;
 mod wanted;
@@ -145,7 +145,7 @@ async fn issue(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
 
 /// Deletes a key that is not handed out. Where that fails, the write-ahead
 /// entry is still there for the rollback.
-async fn take_back(client: &Client, issued: &IssuedKey) {
+pub(crate) async fn take_back(client: &Client, issued: &IssuedKey) {
     if let Err(error) = client.delete_hash(&issued.hash).await {
         tracing::warn!(key.hash = issued.hash, %error, "a key that is not handed out could not be deleted yet");
     }

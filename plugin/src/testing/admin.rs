@@ -105,6 +105,21 @@ impl FakeAdmin {
         let inner = self.inner();
         inner.keys.values().map(|key| key.alias.clone()).collect()
     }
+
+    /// Adds a key that no call made, and answers its hash.
+    pub(crate) fn add(&self, text: &str, mut row: Value) -> String {
+        let hash = hash(text);
+        row["token"] = json!(hash);
+        self.inner().keys.insert(
+            hash.clone(),
+            FakeKey {
+                alias: row["key_alias"].as_str().unwrap_or_default().to_owned(),
+                is_admin: row["user_id"].is_string() || row["scopes"].is_array(),
+                row,
+            },
+        );
+        hash
+    }
 }
 
 fn hash(text: &str) -> String {

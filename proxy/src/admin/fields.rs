@@ -217,7 +217,7 @@ fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
 }
 
 fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
-    let wrong = || invalid("list_type", name, "Input should be a valid list of strings");
+    let wrong = || invalid("list_type", name, "Input should be a valid list");
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => items

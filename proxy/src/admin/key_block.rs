@@ -5,7 +5,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{answer, change, key_not_found, named_key, read_body, view};
 use crate::{
@@ -47,8 +47,7 @@ async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Respon
     )
     .await?;
     let spend = view::spend(state, &key).await?;
-    let mut row = view::row(&key, &spend, state.clock.now());
-    row.insert("token".to_owned(), json!(hash.to_string()));
+    let row = view::stored(&key, &spend, state.clock.now());
     Ok(answer(Value::Object(row), &[]))
 }
 

@@ -51,13 +51,8 @@ pub(crate) async fn handle(
 }
 
 fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError> {
-    let wrong = || {
-        ApiError::validation(
-            "list_type",
-            ["body", field],
-            "Input should be a valid list of strings",
-        )
-    };
+    let wrong =
+        || ApiError::validation("list_type", ["body", field], "Input should be a valid list");
     match body.get(field) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items

@@ -153,24 +153,7 @@ pub(super) fn alias_taken(alias: &str) -> ApiError {
 }
 
 fn shown(token: &Token, key: &Key, spend: &Spend, now: DateTime<Utc>) -> Value {
-    let exact = |at: DateTime<Utc>| json!(at.format(view::TIME_EXACT).to_string());
-    let hash = key.hash.to_string();
-    let mut row = view::row(key, spend, now);
-    row.remove("status");
-    row.extend([
-        ("key".to_owned(), json!(token.expose())),
-        ("token".to_owned(), json!(hash)),
-        ("token_id".to_owned(), json!(hash)),
-        // LiteLLM: null, though the expiry is set.
-        ("duration".to_owned(), Value::Null),
-        (
-            "expires".to_owned(),
-            key.expires_at.map_or(Value::Null, exact),
-        ),
-        ("created_at".to_owned(), exact(key.created_at)),
-        ("updated_at".to_owned(), exact(key.updated_at)),
-        ("created_by".to_owned(), json!("default_user_id")),
-        ("updated_by".to_owned(), json!("default_user_id")),
-    ]);
+    let mut row = view::generated(key, spend, now);
+    row.insert("key".to_owned(), json!(token.expose()));
     Value::Object(row)
 }

@@ -55,8 +55,7 @@ pub(crate) async fn handle(
             keys.push(hash);
             continue;
         }
-        let mut row = view::row(key, &view::spend(&state, key).await?, now);
-        row.insert("token".to_owned(), hash);
+        let mut row = view::stored(key, &view::spend(&state, key).await?, now);
         if let Some(at) = deleted_at {
             view::mark_deleted(&mut row, *at);
         }

@@ -48,6 +48,7 @@ pub(crate) async fn handle(
     .await?;
     let spend = view::spend(&state, &key).await?;
     let mut row = view::row(&key, &spend, state.clock.now());
+    row.remove("status");
     let hash = key.hash.to_string();
     row.insert(
         "key".to_owned(),

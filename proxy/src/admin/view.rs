@@ -13,12 +13,16 @@ use crate::{
     store,
 };
 
-/// LiteLLM: an ISO time of milliseconds, written with six digits.
+/// LiteLLM: times have milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";
-/// LiteLLM: what `/key/generate` writes.
-pub(super) const TIME_EXACT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+/// LiteLLM: where a row is answered as it is stored, the zone is a letter.
+const TIME_STORED: &str = "%Y-%m-%dT%H:%M:%S%.3f000Z";
+/// LiteLLM: the expiry in the answer of `/key/generate`.
+const TIME_EXACT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+/// LiteLLM: who acts with the master key.
+const ADMIN: &str = "default_user_id";
 
-pub(super) fn time(at: DateTime<Utc>) -> String {
+fn time(at: DateTime<Utc>) -> String {
     at.format(TIME).to_string()
 }
 
@@ -53,46 +57,177 @@ pub(super) async fn spend(state: &AppState, key: &Key) -> Result<Spend, ApiError
     Ok(Spend { own, shared })
 }
 
-/// The row as `/key/info`, `/key/list` and `/key/update` show it.
+/// The row as `/key/info` shows it. LiteLLM: every field is there, also those
+/// that nothing sets in this gateway.
 pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
-    let row = json!({
+    let changed = key.updated_at > key.created_at;
+    let mut row = object(json!({
         "key_name": key.key_name,
         "key_alias": key.alias,
         "key_type": key.key_type.as_str(),
         "spend": spend.own,
         "total_spend": spend.own,
         "max_budget": key.max_budget,
-        "budget_duration": null,
-        "budget_reset_at": null,
         "expires": key.expires_at.map(time),
         "models": key.models,
-        "aliases": {},
-        "config": {},
-        "permissions": {},
-        "model_max_budget": {},
         "metadata": key.metadata,
         "allowed_routes": key.allowed_routes,
         "scopes": key.scopes,
         "shared_budgets": spend.shared,
         "user_id": key.user_id,
         "team_id": key.team_id,
-        "organization_id": null,
-        "project_id": null,
-        "budget_id": null,
-        "litellm_budget_table": null,
-        "max_parallel_requests": null,
-        "tpm_limit": null,
-        "rpm_limit": null,
         "blocked": key.blocked,
         "status": status(key, now),
         "created_at": time(key.created_at),
+        "created_by": ADMIN,
         "updated_at": time(key.updated_at),
-    });
-    match row {
-        Value::Object(row) => row,
+        "updated_by": ADMIN,
+        "settings_updated_at": changed.then(|| time(key.updated_at)),
+        "soft_budget_cooldown": false,
+        "auto_rotate": false,
+        "rotation_count": 0,
+    }));
+    fill(&mut row, &ROW_NULLS, &Value::Null);
+    fill(&mut row, &ROW_LISTS, &json!([]));
+    fill(&mut row, &ROW_OBJECTS, &json!({}));
+    row
+}
+
+/// LiteLLM's fields of a row that mean nothing in this gateway.
+const ROW_NULLS: [&str; 21] = [
+    "agent_id",
+    "budget_duration",
+    "budget_id",
+    "budget_limits",
+    "budget_reset_at",
+    "jwt_key_mappings",
+    "key_rotation_at",
+    "last_active",
+    "last_rotation_at",
+    "litellm_budget_table",
+    "litellm_organization_table",
+    "litellm_project_table",
+    "max_parallel_requests",
+    "object_permission",
+    "object_permission_id",
+    "organization_id",
+    "project_id",
+    "rotation_interval",
+    "rpm_limit",
+    "tpd_limit",
+    "tpm_limit",
+];
+const ROW_LISTS: [&str; 3] = ["access_group_ids", "allowed_cache_controls", "policies"];
+const ROW_OBJECTS: [&str; 7] = [
+    "aliases",
+    "budget_fallbacks",
+    "config",
+    "model_max_budget",
+    "model_spend",
+    "permissions",
+    "router_settings",
+];
+
+fn fill(row: &mut Map<String, Value>, names: &[&str], value: &Value) {
+    for name in names {
+        row.entry(*name).or_insert_with(|| value.clone());
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
         _ => Map::new(),
     }
 }
+
+/// The row as `/key/list`, `/key/block` and `/key/unblock` show it.
+pub(super) fn stored(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
+    let mut row = row(key, spend, now);
+    row.remove("status");
+    for (name, at) in [
+        ("expires", key.expires_at),
+        ("created_at", Some(key.created_at)),
+        ("updated_at", Some(key.updated_at)),
+        (
+            "settings_updated_at",
+            Some(key.updated_at).filter(|at| *at > key.created_at),
+        ),
+    ] {
+        let text = at.map(|at| at.format(TIME_STORED).to_string());
+        row.insert(name.to_owned(), json!(text));
+    }
+    row.insert("token".to_owned(), json!(key.hash.to_string()));
+    row.insert("org_id".to_owned(), Value::Null);
+    row
+}
+
+/// What `/key/generate` answers, but for the key itself.
+pub(super) fn generated(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
+    let mut row = row(key, spend, now);
+    for name in NOT_GENERATED {
+        row.remove(name);
+    }
+    fill(&mut row, &GENERATED_NULLS, &Value::Null);
+    let stored = |at: DateTime<Utc>| json!(at.format(TIME_STORED).to_string());
+    let exact = |at: DateTime<Utc>| json!(at.format(TIME_EXACT).to_string());
+    let hash = json!(key.hash.to_string());
+    for (name, value) in [
+        ("token", hash.clone()),
+        ("token_id", hash),
+        ("expires", key.expires_at.map_or(Value::Null, exact)),
+        ("created_at", stored(key.created_at)),
+        ("updated_at", stored(key.updated_at)),
+        ("policies", Value::Null),
+    ] {
+        row.insert(name.to_owned(), value);
+    }
+    row
+}
+
+/// LiteLLM: a new key has no history yet.
+const NOT_GENERATED: [&str; 16] = [
+    "auto_rotate",
+    "budget_reset_at",
+    "jwt_key_mappings",
+    "key_rotation_at",
+    "last_active",
+    "last_rotation_at",
+    "litellm_organization_table",
+    "litellm_project_table",
+    "model_spend",
+    "object_permission_id",
+    "rotation_count",
+    "rotation_interval",
+    "settings_updated_at",
+    "soft_budget_cooldown",
+    "status",
+    "total_spend",
+];
+/// LiteLLM: the request's fields are repeated; `duration` is null, though the
+/// expiry is set.
+const GENERATED_NULLS: [&str; 20] = [
+    "allowed_passthrough_routes",
+    "allowed_vector_store_indexes",
+    "default_estimated_output_tokens",
+    "default_estimated_output_tokens_per_model",
+    "denied_passthrough_routes",
+    "disable_global_guardrails",
+    "duration",
+    "enable_prompt_caching",
+    "end_user_budget_id",
+    "enforced_params",
+    "guardrails",
+    "mcp_rpm_limit",
+    "model_rpm_limit",
+    "model_tpm_limit",
+    "prompts",
+    "rpm_limit_type",
+    "tag_rpm_limit",
+    "tags",
+    "throttle_on_budget_exceeded",
+    "tpm_limit_type",
+];
 
 /// LiteLLM: a blocked key counts as revoked, also when it has expired.
 fn status(key: &Key, now: DateTime<Utc>) -> &'static str {
@@ -107,6 +242,11 @@ fn status(key: &Key, now: DateTime<Utc>) -> &'static str {
 
 /// Marks the row of a key that is gone.
 pub(super) fn mark_deleted(row: &mut Map<String, Value>, at: DateTime<Utc>) {
-    row.insert("status".to_owned(), json!("deleted"));
-    row.insert("deleted_at".to_owned(), json!(time(at)));
+    for (name, value) in [
+        ("status", json!("deleted")),
+        ("deleted_at", json!(time(at))),
+        ("deleted_by", json!(ADMIN)),
+    ] {
+        row.insert(name.to_owned(), value);
+    }
 }

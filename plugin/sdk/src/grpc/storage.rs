@@ -3,27 +3,55 @@
 //! Owns the mapping of its errors. Vault: errors come as text in the reply, and
 //! "read-only" is known by its words alone.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use async_trait::async_trait;
-use tonic::{Status, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 use vault_plugin_proto::pb::{self, storage_client::StorageClient};
 
 use super::{
     MESSAGE_BYTES_MAX,
     link::{CLOSED, Link, is_unreachable},
+    transaction,
 };
-use crate::{READ_ONLY_TEXT, Storage, StorageEntry, StorageError};
+use crate::{
+    READ_ONLY_TEXT, Storage, StorageEntry, StorageError, Transaction, TransactionMode,
+    logical::storage::page,
+};
+
+/// OpenBao: two transactions met.
+const CONFLICT_TEXT: &str = "transaction commit failed";
 
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteStorage {
     link: Link,
+    /// The transaction that all calls belong to; empty outside of one.
+    txn: String,
+    /// The server has been found to have no pages.
+    pageless: Arc<AtomicBool>,
 }
 
 impl RemoteStorage {
-    pub(crate) const fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            txn: String::new(),
+            pageless: Arc::default(),
+        }
     }
 
-    fn client(&self) -> Result<StorageClient<Channel>, StorageError> {
+    /// The same storage, seen from within a transaction.
+    pub(super) fn within(&self, txn: String) -> Self {
+        Self {
+            txn,
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn client(&self) -> Result<StorageClient<Channel>, StorageError> {
         let channel = self
             .link
             .channel()
@@ -34,7 +62,7 @@ impl RemoteStorage {
     }
 }
 
-fn fault(status: &Status) -> StorageError {
+pub(super) fn fault(status: &Status) -> StorageError {
     let text = status.message();
     if text.contains(READ_ONLY_TEXT) {
         StorageError::ReadOnly
@@ -45,10 +73,11 @@ fn fault(status: &Status) -> StorageError {
     }
 }
 
-fn refusal(text: String) -> Result<(), StorageError> {
+pub(super) fn refusal(text: String) -> Result<(), StorageError> {
     match text {
         text if text.is_empty() => Ok(()),
         text if text.contains(READ_ONLY_TEXT) => Err(StorageError::ReadOnly),
+        text if text.contains(CONFLICT_TEXT) => Err(StorageError::Conflict),
         text => Err(StorageError::Refused(text)),
     }
 }
@@ -58,7 +87,7 @@ impl Storage for RemoteStorage {
     async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let args = pb::StorageListArgs {
             prefix: prefix.to_owned(),
-            txn: String::new(),
+            txn: self.txn.clone(),
         };
         let reply = self
             .client()?
@@ -73,7 +102,7 @@ impl Storage for RemoteStorage {
     async fn get(&self, key: &str) -> Result<Option<StorageEntry>, StorageError> {
         let args = pb::StorageGetArgs {
             key: key.to_owned(),
-            txn: String::new(),
+            txn: self.txn.clone(),
         };
         let reply = self
             .client()?
@@ -97,7 +126,7 @@ impl Storage for RemoteStorage {
         };
         let args = pb::StoragePutArgs {
             entry: Some(entry),
-            txn: String::new(),
+            txn: self.txn.clone(),
         };
         refusal(
             self.client()?
@@ -112,7 +141,7 @@ impl Storage for RemoteStorage {
     async fn delete(&self, key: &str) -> Result<(), StorageError> {
         let args = pb::StorageDeleteArgs {
             key: key.to_owned(),
-            txn: String::new(),
+            txn: self.txn.clone(),
         };
         refusal(
             self.client()?
@@ -123,7 +152,43 @@ impl Storage for RemoteStorage {
                 .err,
         )
     }
+
+    async fn list_page(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StorageError> {
+        if self.pageless.load(Ordering::Relaxed) {
+            return Ok(page(self.list(prefix).await?, after, limit));
+        }
+        let args = pb::StorageListPageArgs {
+            prefix: prefix.to_owned(),
+            after: after.to_owned(),
+            limit: i32::try_from(limit).unwrap_or(i32::MAX),
+            txn: self.txn.clone(),
+        };
+        match self.client()?.list_page(args).await {
+            Ok(reply) => {
+                let reply = reply.into_inner();
+                refusal(reply.err)?;
+                Ok(reply.keys)
+            }
+            Err(status) if status.code() == Code::Unimplemented => {
+                self.pageless.store(true, Ordering::Relaxed);
+                Ok(page(self.list(prefix).await?, after, limit))
+            }
+            Err(status) => Err(fault(&status)),
+        }
+    }
+
+    async fn begin(
+        &self,
+        mode: TransactionMode,
+    ) -> Result<Option<Box<dyn Transaction>>, StorageError> {
+        transaction::begin(self, mode).await
+    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

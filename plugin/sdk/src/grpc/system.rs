@@ -1,47 +1,70 @@
 //! The client of the server's system view.
 //!
-//! Owns the mapping of its answers; caches nothing.
+//! Owns the mapping of its answers. Remembers one thing: that this node is the
+//! active one.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tonic::{Code, Status, transport::Channel};
-use vault_plugin_proto::pb::{self, system_view_client::SystemViewClient};
+use vault_plugin_proto::pb::{
+    self, events_client::EventsClient, system_view_client::SystemViewClient,
+};
 
 use super::{
-    MESSAGE_BYTES_MAX, convert,
+    MESSAGE_BYTES_MAX, convert, event,
     link::{CLOSED, Link, is_unreachable},
-    time::{from_nanos, to_nanos},
+    time::{from_epoch, from_nanos, from_seconds, to_nanos, to_seconds},
 };
 use crate::{
-    ClusterInfo, Entity, Group, Map, PluginEnv, ReplicationState, ResponseWrapInfo, Sensitive,
-    SystemError, SystemView, Value,
+    ClusterInfo, Entity, Event, Group, IdentityToken, Map, PluginEnv, ReplicationState,
+    ResponseWrapInfo, RotationInfo, RotationJob, Sensitive, SystemError, SystemView, Value,
 };
 
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteSystem {
     link: Link,
+    /// The state of a node that is active and no secondary.
+    ///
+    /// Vault and OpenBao set every mount up anew when a node steps down, so the
+    /// answer stays true as long as this connection; were it ever stale, the
+    /// first write would still be refused and forwarded. A standby is asked
+    /// each time, because it must notice at once that it has become active.
+    active: Arc<OnceLock<ReplicationState>>,
 }
 
 impl RemoteSystem {
-    pub(crate) const fn new(link: Link) -> Self {
-        Self { link }
+    pub(crate) fn new(link: Link) -> Self {
+        Self {
+            link,
+            active: Arc::default(),
+        }
+    }
+
+    fn channel(&self) -> Result<Channel, SystemError> {
+        self.link
+            .channel()
+            .ok_or_else(|| SystemError::Unavailable(CLOSED.to_owned()))
     }
 
     fn client(&self) -> Result<SystemViewClient<Channel>, SystemError> {
-        let channel = self
-            .link
-            .channel()
-            .ok_or_else(|| SystemError::Unavailable(CLOSED.to_owned()))?;
-        Ok(SystemViewClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        Ok(SystemViewClient::new(self.channel()?).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 }
+
+/// Vault: the words that its community edition refuses with.
+const COMMUNITY_TEXT: &str = "not supported in Vault community edition";
 
 fn fault(status: &Status) -> SystemError {
     if status.code() == Code::Unimplemented {
         SystemError::Unsupported
     } else if is_unreachable(status) {
         SystemError::Unavailable(status.message().to_owned())
+    } else if status.message().contains(COMMUNITY_TEXT) {
+        SystemError::EnterpriseOnly
     } else {
         SystemError::Refused(status.message().to_owned())
     }
@@ -86,8 +109,16 @@ impl SystemView for RemoteSystem {
     }
 
     async fn replication_state(&self) -> Result<ReplicationState, SystemError> {
-        let state = ask!(self, replication_state, pb::Empty {}).state;
-        Ok(ReplicationState::from_bits(state.cast_unsigned()))
+        if let Some(active) = self.active.get() {
+            return Ok(*active);
+        }
+        let bits = ask!(self, replication_state, pb::Empty {}).state;
+        let state = ReplicationState::from_bits(bits.cast_unsigned());
+        if state.is_primary_active() {
+            // Another request may have been faster, with the same answer.
+            self.active.set(state).ok();
+        }
+        Ok(state)
     }
 
     async fn mlock_enabled(&self) -> Result<bool, SystemError> {
@@ -160,4 +191,71 @@ impl SystemView for RemoteSystem {
             id: reply.cluster_id,
         })
     }
+
+    async fn generate_identity_token(
+        &self,
+        audience: &str,
+        ttl: Duration,
+    ) -> Result<IdentityToken, SystemError> {
+        let args = pb::GenerateIdentityTokenRequest {
+            audience: audience.to_owned(),
+            ttl: to_seconds(ttl),
+        };
+        let reply = ask!(self, generate_identity_token, args);
+        Ok(IdentityToken {
+            token: Sensitive::new(reply.token),
+            ttl: from_seconds(reply.ttl),
+        })
+    }
+
+    async fn register_rotation_job(&self, job: RotationJob) -> Result<String, SystemError> {
+        let job = pb::RotationJobInput {
+            name: job.name,
+            mount_point: job.mount_point,
+            path: job.path,
+            rotation_schedule: job.schedule,
+            rotation_window: to_seconds(job.window),
+            rotation_period: to_seconds(job.period),
+        };
+        let args = pb::RegisterRotationJobRequest { job: Some(job) };
+        let reply = ask!(self, register_rotation_job, args);
+        refusal(reply.err)?;
+        Ok(reply.rotation_id)
+    }
+
+    async fn deregister_rotation_job(
+        &self,
+        mount_point: &str,
+        path: &str,
+    ) -> Result<(), SystemError> {
+        let req = pb::DeregisterRotationRequestInput {
+            mount_point: mount_point.to_owned(),
+            req_path: path.to_owned(),
+        };
+        let args = pb::DeregisterRotationJobRequest { req: Some(req) };
+        ask!(self, deregister_rotation_job, args);
+        Ok(())
+    }
+
+    async fn rotation_info(&self, path: &str) -> Result<RotationInfo, SystemError> {
+        let args = pb::RotationInfoRequest {
+            mount_path: path.to_owned(),
+        };
+        let reply = ask!(self, get_rotation_information, args);
+        Ok(RotationInfo {
+            last: from_epoch(reply.issue_time),
+            next: from_epoch(reply.expire_time),
+            ttl: from_seconds(reply.ttl),
+        })
+    }
+
+    async fn send_event(&self, event: Event) -> Result<(), SystemError> {
+        let mut client = EventsClient::new(self.channel()?);
+        let sent = client.send_event(event::request(event)).await;
+        sent.map_err(|status| fault(&status))?;
+        Ok(())
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,23 @@ pub(super) fn from_nanos(nanos: i64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
 }
 
+/// The few messages that carry seconds.
+pub(super) fn to_seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_seconds(seconds: i64) -> Duration {
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+/// Seconds since 1970; Go's zero time is "never".
+pub(super) fn from_epoch(seconds: i64) -> Option<DateTime<Utc>> {
+    if seconds <= YEAR_ONE {
+        return None;
+    }
+    DateTime::from_timestamp(seconds, 0)
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "prost wants an option")]
 pub(super) fn to_timestamp(time: Option<DateTime<Utc>>) -> Option<Timestamp> {
     Some(time.map_or(

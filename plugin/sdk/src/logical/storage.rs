@@ -51,6 +51,9 @@ pub enum StorageError {
     /// The mount's connection to the server is closed or broken.
     #[error("cannot reach the server: {0}")]
     Unavailable(String),
+    /// A transaction met another one that changed the same: begin it again.
+    #[error("the transaction met another change of the same entries")]
+    Conflict,
     /// The server refused.
     #[error("{0}")]
     Refused(String),
@@ -67,6 +70,65 @@ pub trait Storage: Send + Sync + Debug {
     async fn put(&self, entry: StorageEntry) -> Result<(), StorageError>;
     /// Removes the entry; a missing one is no error.
     async fn delete(&self, key: &str) -> Result<(), StorageError>;
+
+    /// One page of [`Storage::list`], sorted: at most `limit` children (0: all)
+    /// that come after `after` (empty: from the first).
+    ///
+    /// OpenBao reads no more than the page; where the server has no pages, all
+    /// children are listed and the page is cut out.
+    async fn list_page(
+        &self,
+        prefix: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<String>, StorageError> {
+        Ok(page(self.list(prefix).await?, after, limit))
+    }
+
+    /// Begins a transaction, or gives `None` where the server has none: Vault,
+    /// and OpenBao on storage that cannot. Without one, write so that each entry
+    /// alone leaves a sound state, or keep a write-ahead entry.
+    ///
+    /// A transaction that is neither committed nor rolled back is rolled back
+    /// when it is dropped.
+    async fn begin(
+        &self,
+        _mode: TransactionMode,
+    ) -> Result<Option<Box<dyn Transaction>>, StorageError> {
+        Ok(None)
+    }
+}
+
+pub(crate) fn page(mut keys: Vec<String>, after: &str, limit: usize) -> Vec<String> {
+    keys.sort_unstable();
+    keys.retain(|key| key.as_str() > after);
+    if limit > 0 {
+        keys.truncate(limit);
+    }
+    keys
+}
+
+/// What a transaction may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionMode {
+    /// Read one consistent state.
+    ReadOnly,
+    /// Read and write.
+    ReadWrite,
+}
+
+/// Storage as of the begin of a transaction, with its own writes. All of them
+/// come into effect by [`Transaction::commit`], or none does.
+#[async_trait]
+pub trait Transaction: Storage {
+    /// Makes the writes seen.
+    ///
+    /// [`StorageError::Conflict`] where somebody else has changed what the
+    /// transaction read or wrote: nothing is written then.
+    async fn commit(self: Box<Self>) -> Result<(), StorageError>;
+
+    /// Gives the writes up.
+    async fn rollback(self: Box<Self>) -> Result<(), StorageError>;
 }
 
 /// Reads a JSON value.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::{Alias, Map, ResponseWrapInfo, Sensitive, Value};
+use crate::{Alias, Event, Map, ResponseWrapInfo, RotationInfo, RotationJob, Sensitive, Value};
 
 /// Why a question to the server failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum SystemError {
     /// The server does not know the question (older, or the other product).
     #[error("the server does not offer this")]
     Unsupported,
+    /// Vault answers this in its Enterprise edition only.
+    #[error("the server offers this in its Enterprise edition only")]
+    EnterpriseOnly,
 }
 
 /// The role of this node, as a bit set.
@@ -49,6 +52,11 @@ impl ReplicationState {
     /// Whether this node is a standby: it must neither write nor act outside.
     pub const fn is_standby(self) -> bool {
         self.0 & Self::STANDBY != 0
+    }
+
+    /// Whether this node serves writes: neither a standby nor a secondary.
+    pub const fn is_primary_active(self) -> bool {
+        self.0 & (Self::STANDBY | Self::PERFORMANCE_SECONDARY | Self::DR_SECONDARY) == 0
     }
 
     /// Whether this cluster is a performance secondary.
@@ -112,7 +120,21 @@ pub struct ClusterInfo {
     pub id: String,
 }
 
+/// A signed token that says who this mount is, for services that trust the server.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct IdentityToken {
+    /// The token, a JWT.
+    pub token: Sensitive,
+    /// How long it is good.
+    pub ttl: Duration,
+}
+
 /// What a server tells about itself and this mount.
+///
+/// What not every server offers answers [`SystemError::Unsupported`] or
+/// [`SystemError::EnterpriseOnly`] there, and so it does by default, so that a
+/// server played by a test need not know of it.
 #[async_trait]
 pub trait SystemView: Send + Sync + Debug {
     /// The mount's default lease TTL.
@@ -145,4 +167,41 @@ pub trait SystemView: Send + Sync + Debug {
     ) -> Result<ResponseWrapInfo, SystemError>;
     /// The cluster this server belongs to.
     async fn cluster_info(&self) -> Result<ClusterInfo, SystemError>;
+
+    /// Vault Enterprise: a token for `audience` that says who this mount is.
+    async fn generate_identity_token(
+        &self,
+        _audience: &str,
+        _ttl: Duration,
+    ) -> Result<IdentityToken, SystemError> {
+        Err(SystemError::Unsupported)
+    }
+
+    /// Vault Enterprise: has a credential rotated from now on, and gives the
+    /// job's id. It is registered anew, never changed.
+    async fn register_rotation_job(&self, _job: RotationJob) -> Result<String, SystemError> {
+        Err(SystemError::Unsupported)
+    }
+
+    /// Vault Enterprise: has a credential rotated no longer. Vault's community
+    /// edition agrees, because there is nothing to end.
+    async fn deregister_rotation_job(
+        &self,
+        _mount_point: &str,
+        _path: &str,
+    ) -> Result<(), SystemError> {
+        Err(SystemError::Unsupported)
+    }
+
+    /// Vault Enterprise: when the credential that belongs to a path of this mount
+    /// was rotated, and when it will be.
+    async fn rotation_info(&self, _path: &str) -> Result<RotationInfo, SystemError> {
+        Err(SystemError::Unsupported)
+    }
+
+    /// Vault: tells subscribers. That it succeeds does not mean that anyone
+    /// listens, so nothing may depend on it.
+    async fn send_event(&self, _event: Event) -> Result<(), SystemError> {
+        Err(SystemError::Unsupported)
+    }
 }

@@ -60,7 +60,9 @@ pub(super) fn run(
     plan: &Plan,
     factory: Arc<Factory>,
 ) -> Result<(), RunError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread: a request is a handful of small messages over local sockets,
+    // and handing each from thread to thread costs more than handling it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let result = runtime.block_on(serve(options, plan, factory));

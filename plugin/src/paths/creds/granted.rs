@@ -4,7 +4,7 @@
 use crate::client::IssuedKey;
 use crate::client::wire::GenerateRequest;
 
-pub(super) fn warnings(
+pub(crate) fn warnings(
     issued: &IssuedKey,
     wanted: &GenerateRequest,
 ) -> Result<Vec<String>, String> {

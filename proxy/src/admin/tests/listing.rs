@@ -104,7 +104,8 @@ async fn keys_are_found_by_what_they_are() {
         .admin_get(MASTER, "/key/list?return_full_object=true&key_alias=a")
         .await;
     assert_eq!(full.body["keys"][0]["token"], active.as_str());
-    assert_eq!(full.body["keys"][0]["status"], "active");
+    // LiteLLM: a live key's row has none.
+    assert_eq!(full.body["keys"][0].get("status"), None);
     let gone = gateway
         .admin_get(MASTER, "/key/list?return_full_object=true&status=deleted")
         .await;

@@ -1,150 +1,16 @@
 //! Goal: the remote storage keeps the contract of the one in memory. The server
 //! side is real gRPC on a unix socket over storage in memory.
 
+pub(crate) mod host;
+
 use std::sync::Arc;
 
-use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::{
-    Request, Response,
-    transport::{Endpoint, Server, Uri},
-};
-use vault_plugin_proto::pb::storage_server::{Storage as Service, StorageServer};
-
 use super::*;
-use crate::{tasks::Tasks, testing::MemoryStorage};
-
-/// Plays the server; keys under `locked/` are read-only, as text says it.
-struct Host(MemoryStorage);
-
-fn refused(key: &str) -> String {
-    let refuse = key.starts_with("locked/");
-    if refuse {
-        format!("1 error occurred: {READ_ONLY_TEXT}")
-    } else {
-        String::new()
-    }
-}
-
-#[tonic::async_trait]
-impl Service for Host {
-    async fn list(
-        &self,
-        request: Request<pb::StorageListArgs>,
-    ) -> Result<Response<pb::StorageListReply>, Status> {
-        let keys = self.0.list(&request.into_inner().prefix).await.unwrap();
-        Ok(Response::new(pb::StorageListReply {
-            keys,
-            err: String::new(),
-        }))
-    }
-
-    async fn get(
-        &self,
-        request: Request<pb::StorageGetArgs>,
-    ) -> Result<Response<pb::StorageGetReply>, Status> {
-        let entry = self.0.get(&request.into_inner().key).await.unwrap();
-        let entry = entry.map(|entry| pb::StorageEntry {
-            key: entry.key,
-            value: entry.value,
-            seal_wrap: entry.seal_wrap,
-        });
-        Ok(Response::new(pb::StorageGetReply {
-            entry,
-            err: String::new(),
-        }))
-    }
-
-    async fn put(
-        &self,
-        request: Request<pb::StoragePutArgs>,
-    ) -> Result<Response<pb::StoragePutReply>, Status> {
-        let entry = request.into_inner().entry.unwrap();
-        let err = refused(&entry.key);
-        if err.is_empty() {
-            let (key, value, seal_wrap) = (entry.key, entry.value, entry.seal_wrap);
-            self.0
-                .put(StorageEntry {
-                    key,
-                    value,
-                    seal_wrap,
-                })
-                .await
-                .unwrap();
-        }
-        Ok(Response::new(pb::StoragePutReply { err }))
-    }
-
-    async fn delete(
-        &self,
-        request: Request<pb::StorageDeleteArgs>,
-    ) -> Result<Response<pb::StorageDeleteReply>, Status> {
-        let key = request.into_inner().key;
-        let err = refused(&key);
-        self.0.delete(&key).await.unwrap();
-        Ok(Response::new(pb::StorageDeleteReply { err }))
-    }
-
-    async fn list_page(
-        &self,
-        _: Request<pb::StorageListPageArgs>,
-    ) -> Result<Response<pb::StorageListReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-
-    async fn is_transactional(
-        &self,
-        _: Request<pb::Empty>,
-    ) -> Result<Response<pb::IsTransactionalReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-
-    async fn begin_read_only_tx(
-        &self,
-        _: Request<pb::Empty>,
-    ) -> Result<Response<pb::BeginTxReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-
-    async fn begin_tx(&self, _: Request<pb::Empty>) -> Result<Response<pb::BeginTxReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-
-    async fn commit(&self, _: Request<pb::EndTxArgs>) -> Result<Response<pb::EndTxReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-
-    async fn rollback(
-        &self,
-        _: Request<pb::EndTxArgs>,
-    ) -> Result<Response<pb::EndTxReply>, Status> {
-        Err(Status::unimplemented("not asked"))
-    }
-}
+use crate::testing::MemoryStorage;
+use host::Host;
 
 async fn remote(dir: &tempfile::TempDir) -> (RemoteStorage, Link) {
-    let path = dir.path().join("host");
-    let listener = UnixListener::bind(&path).unwrap();
-    let service =
-        StorageServer::new(Host(MemoryStorage::new())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let server = Server::builder().add_service(service);
-    Tasks::new().background(async move {
-        server
-            .serve_with_incoming(UnixListenerStream::new(listener))
-            .await
-            .unwrap();
-    });
-    let connector = tower::service_fn(move |_: Uri| {
-        let path = path.clone();
-        async move {
-            UnixStream::connect(path)
-                .await
-                .map(hyper_util::rt::TokioIo::new)
-        }
-    });
-    let endpoint = Endpoint::from_static("http://localhost");
-    let link = Link::new(endpoint.connect_with_connector(connector).await.unwrap());
-    (RemoteStorage::new(link.clone()), link)
+    Host::vault().serve(dir).await
 }
 
 /// The part of the contract that is about keys.
@@ -230,4 +96,45 @@ async fn closing_the_link_closes_it_for_everyone() {
         kept.get("a").await,
         Err(StorageError::Unavailable(_))
     ));
+}
+
+/// What pages promise, wherever they come from.
+async fn page_contract(storage: &dyn Storage) {
+    for key in ["p/a", "p/b/x", "p/b/y", "p/c", "q"] {
+        let entry = StorageEntry::new(key, Vec::new());
+        storage.put(entry).await.unwrap();
+    }
+    for (after, limit, expected) in [
+        ("", 0, &["a", "b/", "c"][..]),
+        ("", 2, &["a", "b/"]),
+        ("a", 2, &["b/", "c"]),
+        ("b/", 0, &["c"]),
+        ("aa", 1, &["b/"]),
+        ("c", 9, &[]),
+    ] {
+        let page = storage.list_page("p/", after, limit).await.unwrap();
+        assert_eq!(page, expected, "after {after:?}, at most {limit}");
+    }
+}
+
+#[tokio::test]
+async fn pages_are_the_same_from_every_storage() {
+    page_contract(&MemoryStorage::new()).await;
+    for host in [Host::vault(), Host::openbao()] {
+        let dir = tempfile::tempdir().unwrap();
+        page_contract(&host.serve(&dir).await.0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_pages_is_asked_for_one_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let host = Host::vault();
+    let (storage, _) = host.serve(&dir).await;
+    for _ in 0..3 {
+        storage.list_page("p/", "", 1).await.unwrap();
+    }
+    let calls = host.calls();
+    let asked = calls.iter().filter(|(name, _)| *name == "list_page");
+    assert_eq!(asked.count(), 1);
 }

@@ -1,0 +1,162 @@
+//! The minute's work on static roles: rotations that are due, former keys whose
+//! grace is over, and, when the mount goes, the end of all keys.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use rand::RngExt;
+use vault_plugin_sdk::{Error, Request};
+
+use crate::backend::State;
+use crate::paths::config;
+use crate::paths::static_roles::{self, StaticRole};
+use crate::static_rotation;
+
+/// Vault: a tick has 90 s, and rolling back the write-ahead log comes after.
+/// One role more may be begun before this is over.
+const BUDGET: Duration = Duration::from_secs(20);
+
+/// Called by the server each minute, on the active node only.
+///
+/// # Errors
+/// When the mount goes and a key could not be ended: the server then keeps the
+/// mount. At any other time failures are logged and tried again.
+pub(crate) async fn run(state: Arc<State>, req: Request) -> Result<(), Error> {
+    if req.system.tainted().await? {
+        return end_all(&state, &req).await;
+    }
+    if !state.statics.queue().is_complete()
+        && let Err(error) = fill_queue(&state, &req).await
+    {
+        tracing::warn!(%error, "the static roles could not be read: tried again in a minute");
+    }
+    let started = Instant::now();
+    while started.elapsed() < BUDGET {
+        let Some(name) = state.statics.queue().claim(Utc::now()) else {
+            break;
+        };
+        if let Err(error) = work(&state, &req, &name).await {
+            tracing::warn!(role = name, %error, "the work on a static role failed and is tried again; its key stays in use");
+            retry(&state, &name);
+        }
+    }
+    Ok(())
+}
+
+/// Lets the role come back after a pause that grows with each failure.
+pub(crate) fn retry(state: &State, name: &str) {
+    let jitter = rand::rng().random_range(0.0..1.0);
+    state.statics.queue().retry(name, Utc::now(), jitter);
+}
+
+async fn fill_queue(state: &State, req: &Request) -> Result<(), Error> {
+    let mut stored = Vec::new();
+    for name in static_roles::names(req).await? {
+        match static_roles::load(req, &name).await {
+            Ok(Some(role)) => stored.push((name, role.next_work())),
+            Ok(None) => {}
+            // One that can't be read must not keep the others from rotating.
+            Err(error) => tracing::error!(role = name, %error, "a static role can't be read"),
+        }
+    }
+    state.statics.queue().complete(stored);
+    Ok(())
+}
+
+/// All that is due for one role.
+async fn work(state: &Arc<State>, req: &Request, name: &str) -> Result<(), Error> {
+    let _working = state.statics.lock(name).await;
+    let Some(mut role) = static_roles::load(req, name).await? else {
+        state.statics.queue().remove(name);
+        return Ok(());
+    };
+    let now = Utc::now();
+    if role.next_rotation <= now {
+        if role.current.is_none() || role.schedule.is_open(role.next_rotation, now) {
+            return rotate(state, req, name, role).await;
+        }
+        // HashiCorp: a rotation whose window has passed waits for the next.
+        role.next_rotation = role.schedule.next_after(now);
+        static_roles::save(req, name, &role).await?;
+        tracing::warn!(role = name, next = %role.next_rotation, "the rotation window has passed: the key stays until the next one");
+    }
+    let client = state.client(req).await?;
+    static_rotation::align_expiry(&client, req, name, &mut role).await?;
+    static_rotation::end_predecessors(&client, req, name, &mut role).await?;
+    state.statics.queue().schedule(name, role.next_work());
+    Ok(())
+}
+
+async fn rotate(
+    state: &Arc<State>,
+    req: &Request,
+    name: &str,
+    mut role: StaticRole,
+) -> Result<(), Error> {
+    let failure = match static_rotation::rotate(state, req, name, role.clone()).await {
+        Ok(rotated) => {
+            tracing::info!(role = name, next = %rotated.role.next_rotation, "static key rotated");
+            for warning in rotated.warnings {
+                tracing::warn!(role = name, warning, "static key rotated with a warning");
+            }
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    // The saved role may be the new one by now, if only the answer was lost.
+    if let Some(saved) = static_roles::load(req, name).await? {
+        role = saved;
+    }
+    // However long the gateway refuses, the key in use must not run out.
+    let client = state.client(req).await?;
+    if let Err(error) = static_rotation::align_expiry(&client, req, name, &mut role).await {
+        tracing::warn!(role = name, %error, "the life of a key whose rotation is late could not be lengthened");
+    }
+    Err(failure)
+}
+
+/// Ends all keys of a mount that goes. A mount that comes back, as after a
+/// move, gives each role a new key in its first minute.
+async fn end_all(state: &Arc<State>, req: &Request) -> Result<(), Error> {
+    let names = static_roles::names(req).await?;
+    if !names.is_empty() && config::load(req).await?.is_none() {
+        // Nothing can be ended, now or later, and the mount must be able to go.
+        tracing::error!(
+            "the mount goes and names no gateway: its static keys end by their own expiry"
+        );
+        return Ok(());
+    }
+    let mut failed = 0_usize;
+    for name in names {
+        if let Err(error) = end_keys(state, req, &name).await {
+            tracing::warn!(role = name, %error, "the keys of a static role could not be ended");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        return Err(Error::coded(
+            502,
+            format!(
+                "the keys of {failed} static roles could not be ended at the gateway: see the log and try again, or delete config to let the keys end by their own expiry"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+async fn end_keys(state: &Arc<State>, req: &Request, name: &str) -> Result<(), Error> {
+    let _working = state.statics.lock(name).await;
+    let Some(mut role) = static_roles::load(req, name).await? else {
+        return Ok(());
+    };
+    if !role.retire_all(Utc::now()) {
+        return Ok(());
+    }
+    // First of all the entry says so: a key that is ended and still handed out
+    // would be worse than one that lives a little longer.
+    static_roles::save(req, name, &role).await?;
+    state.statics.queue().schedule(name, role.next_work());
+    let client = state.client(req).await?;
+    static_rotation::end_predecessors(&client, req, name, &mut role).await
+}

@@ -1,0 +1,260 @@
+"""Issuing keys through a real Vault: our engine against the yardstick, on one
+server, at one fake gateway, in interleaved rounds. Run by scripts/bench.sh."""
+
+import argparse
+import base64
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
+LEASES_BEFORE_MEMORY = 8_000
+# What a server gives a plugin that it starts.
+HANDSHAKE = {
+    "VAULT_BACKEND_PLUGIN": "6669da05-b1c8-4f49-97d9-c8e5bed98e20", "PLUGIN_PROTOCOL_VERSIONS": "5",
+    "VAULT_PLUGIN_AUTOMTLS_ENABLED": "true", "VAULT_PLUGIN_METADATA_MODE": "false", "VAULT_VERSION": "1.21.0",
+}
+
+
+class Server:
+    """A development Vault with both engines mounted at one fake gateway."""
+
+    def __init__(self, vault, binaries, folder):
+        self.processes = []
+        self.plugins = folder / "plugins"
+        self.plugins.mkdir()
+        for name in (OURS, YARDSTICK):
+            shutil.copy(binaries / name, self.plugins / name)
+        self.vault, self.binaries, self.folder = vault, binaries, folder
+
+    def begin(self):
+        gateway = f"127.0.0.1:{free_port()}"
+        self.start([self.binaries / "fakeadmin", gateway])
+        self.token = secrets.token_hex(16)
+        port = free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        self.vault_pid = self.start(
+            [self.vault, "server", "-dev", f"-dev-root-token-id={self.token}", f"-dev-listen-address=127.0.0.1:{port}",
+             f"-dev-plugin-dir={self.plugins}", "-log-level=error"], log=self.folder / "vault.log", home=self.folder)
+        wait_until(lambda: self.call("GET", "sys/health"))
+        for name in (OURS, YARDSTICK):
+            digest = subprocess.check_output(["sha256sum", self.plugins / name], text=True).split()[0]
+            self.call("PUT", f"sys/plugins/catalog/secret/{name}", {"sha256": digest, "command": name})
+            self.call("POST", f"sys/mounts/{name}", {"type": name})
+            config = {"base_url": f"http://{gateway}", "master_key": "sk-bench-0123456789", "verify_connection": False}
+            self.call("POST", f"{name}/config", config)
+            self.call("POST", f"{name}/roles/app", {"models": "m", "max_budget": 1, "ttl": "1h", "max_ttl": "2h"})
+
+    def start(self, command, log=None, home=None):
+        output = open(log, "w") if log else subprocess.DEVNULL
+        environment = dict(os.environ, HOME=str(home)) if home else None
+        process = subprocess.Popen([str(part) for part in command], stdout=output, stderr=output, env=environment)
+        self.processes.append(process)
+        return process.pid
+
+    def call(self, method, path, body=None):
+        request = urllib.request.Request(
+            f"{self.address}/v1/{path}", method=method, data=json.dumps(body).encode() if body is not None else None,
+            headers={"X-Vault-Token": self.token})
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            text = answer.read()
+        return json.loads(text) if text else {}
+
+    def issue(self, engine, connections, count):
+        """Rate (1/s) and p50 (µs) of `count` reads of creds."""
+        text = subprocess.check_output(
+            [str(self.binaries / "credsload"), self.address, self.token, f"{engine}/creds/app", str(connections), str(count)], text=True)
+        found = re.search(r"bad=(\d+) rate=(\d+)/s p50=(\d+)us", text)
+        if found is None or found[1] != "0":
+            sys.exit(f"issuing failed: {text}")
+        return float(found[2]), float(found[3])
+
+    def plugin_pid(self, engine):
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.readlink(entry / "exe") == str(self.plugins / engine):
+                    return int(entry.name)
+            except OSError:
+                continue
+        sys.exit(f"no process of {engine}")
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def free_port():
+    """Vault's development server takes the port above as well."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+                return port
+            except OSError:
+                continue
+
+
+def wait_until(ready):
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return ready()
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                sys.exit("the server did not start")
+            time.sleep(0.05)
+
+
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid):
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
+
+
+def stolen_share(before, after):
+    spent = [b - a for a, b in zip(before, after)]
+    return spent[7] / max(sum(spent), 1)
+
+
+def processor_times():
+    return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+
+def handshake_ms(binary, certificate):
+    """From exec to the line that tells the server where to connect."""
+    environment = dict(os.environ, PLUGIN_CLIENT_CERT=certificate, **HANDSHAKE)
+    started = time.perf_counter()
+    process = subprocess.Popen([str(binary)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    line = process.stdout.readline()
+    elapsed = (time.perf_counter() - started) * 1000
+    process.kill()
+    process.wait()
+    if line.count(b"|") < 5 or len(base64.b64decode(line.split(b"|")[5].strip() + b"==")) < 100:
+        sys.exit(f"{binary} printed no handshake line: {line!r}")
+    return elapsed
+
+
+def client_certificate(folder):
+    """What the server puts into the environment: a P-521 certificate."""
+    path = folder / "client.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "/dev/null", "-out", str(path)],
+        check=True, capture_output=True)
+    return path.read_text()
+
+
+class Figures:
+    """Each case's measurements of both engines, in the order they were made."""
+
+    def __init__(self):
+        self.cases = {}
+
+    def add(self, case, engine, value):
+        self.cases.setdefault(case, {OURS: [], YARDSTICK: []})[engine].append(value)
+
+    def ratio(self, case):
+        """Median, least and greatest of the rounds' own ratios."""
+        pairs = zip(self.cases[case][OURS], self.cases[case][YARDSTICK])
+        ratios = [ours / theirs for ours, theirs in pairs]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+TARGETS = [
+    ("creds p50 c=1 (µs)", "<=", 0.9), ("creds issues/s c=16", ">=", 1.1), ("creds p50 c=16 (µs)", "<=", 0.9),
+    ("resident MiB after 8,000 leases", "<=", 0.4), ("exec to handshake line (ms)", "<=", 0.3),
+    ("reload and first read (ms)", "<=", 0.7), ("revokes/s by prefix", ">=", 0.8),
+    ("engine CPU an issue (µs)", "<=", None), ("server CPU an issue (µs)", "<=", None),
+]
+
+
+def measure(server, figures, rounds, certificate):
+    for engine in (OURS, YARDSTICK):
+        server.issue(engine, 16, LEASES_BEFORE_MEMORY)
+        figures.add("resident MiB after 8,000 leases", engine, resident_mib(server.plugin_pid(engine)))
+    for number in range(rounds):
+        # Who goes first changes, so that neither has the warmer machine.
+        order = (OURS, YARDSTICK) if number % 2 == 0 else (YARDSTICK, OURS)
+        before = processor_times()
+        for engine in order:
+            figures.add("creds p50 c=1 (µs)", engine, server.issue(engine, 1, 1_000)[1])
+        for engine in order:
+            plugin = server.plugin_pid(engine)
+            cpu, server_cpu = cpu_seconds(plugin), cpu_seconds(server.vault_pid)
+            rate, p50 = server.issue(engine, 16, 3_000)
+            figures.add("creds issues/s c=16", engine, rate)
+            figures.add("creds p50 c=16 (µs)", engine, p50)
+            figures.add("engine CPU an issue (µs)", engine, (cpu_seconds(plugin) - cpu) / 3_000 * 1e6)
+            figures.add("server CPU an issue (µs)", engine, (cpu_seconds(server.vault_pid) - server_cpu) / 3_000 * 1e6)
+        for engine in order:
+            figures.add("exec to handshake line (ms)", engine, handshake_ms(server.plugins / engine, certificate))
+        for engine in order:
+            started = time.perf_counter()
+            server.call("PUT", "sys/plugins/reload/backend", {"mounts": [f"{engine}/"]})
+            server.call("GET", f"{engine}/creds/app")
+            figures.add("reload and first read (ms)", engine, (time.perf_counter() - started) * 1000)
+        stolen = stolen_share(before, processor_times())
+        if stolen > 0.02:
+            print(f"round {number + 1}: the host took {stolen:.0%} of the processors", file=sys.stderr)
+    for engine in (YARDSTICK, OURS):
+        leases = LEASES_BEFORE_MEMORY + rounds * 4_001
+        started = time.perf_counter()
+        server.call("PUT", f"sys/leases/revoke-prefix/{engine}/creds/app", {"sync": True})
+        figures.add("revokes/s by prefix", engine, leases / (time.perf_counter() - started))
+
+
+def report(figures, path):
+    ratios = []
+    print(f"{'R12: engine ÷ yardstick':34}{'ours':>10}{'yardstick':>11}{'ratio':>8}{'least':>7}{'most':>7}  target")
+    for case, relation, target in TARGETS:
+        value, least, most = figures.ratio(case)
+        met = target is None or (value <= target if relation == "<=" else value >= target)
+        ours, theirs = (statistics.median(figures.cases[case][engine]) for engine in (OURS, YARDSTICK))
+        told = "" if target is None else f"{relation} {target}{'' if met else '  NOT MET'}"
+        print(f"{case:34}{ours:10.1f}{theirs:11.1f}{value:8.2f}{least:7.2f}{most:7.2f}  {told}")
+        ratios.append({"id": "R12", "case": case, "value": round(value, 3), "target": target, "met": met,
+                       "min": round(least, 3), "max": round(most, 3), "ours": round(ours, 1), "peer": round(theirs, 1)})
+    machine = {"cores": os.cpu_count(), "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}
+    path.write_text(json.dumps({"ratios": ratios, "machine": machine}, indent=1) + "\n")
+    print(f"written to {path}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vault", required=True)
+    parser.add_argument("--bin", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="bench-"))
+    figures = Figures()
+    server = Server(arguments.vault, arguments.bin, folder)
+    try:
+        server.begin()
+        measure(server, figures, arguments.rounds, client_certificate(folder))
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    report(figures, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
