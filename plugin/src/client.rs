@@ -222,3 +222,6 @@ impl Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
