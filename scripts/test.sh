@@ -72,6 +72,7 @@ if $slow; then
 fi
 timed "building with failpoints" cargo build --locked --quiet \
   -p llm-proxy -p vault-plugin-secrets-litellm --features "$features"
+timed "building the SDK's examples" cargo build --locked --quiet -p vault-plugin-sdk --examples
 say "end-to-end tests …"
 $slow || filter+=(--skip slow_)
 cargo test --locked -p e2e -- --test-threads "$E2E_THREADS" "${filter[@]}"

@@ -53,6 +53,8 @@ mod main_job;
 mod readme;
 #[path = "e2e/scopes.rs"]
 mod scopes;
+#[path = "e2e/sdk_examples.rs"]
+mod sdk_examples;
 #[path = "e2e/secrets.rs"]
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]

@@ -10,9 +10,13 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The first line also ends the group when the server ends by itself.
 const GUARD: &str = r#"( "$@" </dev/null; kill -KILL 0 ) &
@@ -78,10 +82,18 @@ fn group(child: &Child) -> Option<Pid> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if let Some(group) = group(&self.child) {
-            // It may have ended already.
-            kill_process_group(group, Signal::KILL).ok();
-        }
+        let group = group(&self.child);
+        // It may have ended already.
+        let killed = group.and_then(|group| kill_process_group(group, Signal::KILL).ok());
         self.child.wait().ok();
+        // What the shell had started is gone a moment later, with its sockets.
+        // It counts until it is collected, which is another process's to do.
+        let asked = Instant::now();
+        while killed.is_some()
+            && group.is_some_and(|group| test_kill_process_group(group).is_ok())
+            && asked.elapsed() < GONE_WITHIN
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
