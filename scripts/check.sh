@@ -21,15 +21,6 @@ check() {
   timed "$what" "$@" || failures+=("$what")
 }
 
-# Cargo tools are built once and kept outside the repository.
-tool() {
-  [ -x "$tools/bin/$1" ] && return
-  need flock util-linux
-  mkdir -p "$tools"
-  timed "installing $1, once" flock "$tools/.lock" \
-    env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$tools" "$1"
-}
-
 docs() {
   RUSTDOCFLAGS='-D warnings' cargo doc --quiet --locked --workspace --no-deps --document-private-items
 }

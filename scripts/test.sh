@@ -69,6 +69,9 @@ timed "unit tests" cargo test --locked --quiet --workspace --exclude e2e -- "${f
 if $slow; then
   timed "unit tests with failpoints" cargo test --locked --quiet \
     -p llm-proxy -p vault-plugin-secrets-litellm --features "$features" -- "${filter[@]}"
+  if [ "${#filter[@]}" = 0 ]; then
+    timed "fuzzing" "$repo/scripts/fuzz.sh" || fail "scripts/fuzz.sh found something"
+  fi
 fi
 timed "building with failpoints" cargo build --locked --quiet \
   -p llm-proxy -p vault-plugin-secrets-litellm --features "$features"

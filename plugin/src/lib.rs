@@ -12,6 +12,9 @@ mod backend;
 mod client;
 mod error;
 mod failpoint;
+#[doc(hidden)]
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gating;
 mod grant;
 mod paths;

@@ -43,3 +43,13 @@ install_packages() {
 
 # Everything that is built or downloaded once is kept here, outside the repository.
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/llm-proxy
+
+# tool NAME: a Cargo tool, built once and kept outside the repository.
+tool() {
+  local tools=$CACHE/tools
+  [ -x "$tools/bin/$1" ] && return
+  need flock util-linux
+  mkdir -p "$tools"
+  timed "installing $1, once" flock "$tools/.lock" \
+    env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$tools" "$1"
+}

@@ -8,6 +8,9 @@
 mod broker;
 mod controller;
 mod framework;
+#[doc(hidden)]
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod grpc;
 mod handshake;
 mod hardening;

@@ -3,6 +3,8 @@
 //! Pure. Vault: JSON text is never empty, only `null` or an object; what is
 //! absent on the way in may be `null`, and a lease always carries a time.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod identity;
 mod request;
 mod response;

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| vault_plugin_sdk::fuzzing::field_coercion(input));

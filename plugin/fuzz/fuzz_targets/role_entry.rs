@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(
+    |input: &[u8]| vault_plugin_secrets_litellm::fuzzing::role_entry(input)
+);
