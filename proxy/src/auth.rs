@@ -1,9 +1,10 @@
 //! Owns the question who is calling: finds the key in the accepted headers,
-//! parses it, looks it up by its hash, and checks expiry and blocking on every
-//! call. A store that does not answer is 503, never 401. Called by every
+//! parses it, looks it up by its hash, and checks expiry, blocking and origin on
+//! every call. A store that does not answer is 503, never 401. Called by every
 //! handler of both planes that is not public.
 
 mod admission;
+mod peer;
 
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-pub(crate) use self::admission::{Admitted, Need, admit};
+pub(crate) use self::{
+    admission::{Admitted, Need, admit},
+    peer::Peer,
+};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -39,11 +43,12 @@ pub(crate) enum Caller {
 /// Who is calling.
 ///
 /// # Errors
-/// 401 for a missing, malformed, unknown, blocked or expired key; 503 when the
-/// store does not answer.
+/// 401 for a missing, malformed, unknown, blocked or expired key; 403 for one
+/// that may not be used from there; 503 when the store does not answer.
 pub(crate) async fn authenticate(
     state: &AppState,
     headers: &HeaderMap,
+    peer: Peer,
 ) -> Result<Caller, ApiError> {
     let presented = presented(headers)?;
     if is_master(&state.config.master_key, &presented) {
@@ -56,7 +61,7 @@ pub(crate) async fn authenticate(
         ),
         TokenError::Checksum | TokenError::Shape | TokenError::Random => unknown(),
     })?;
-    by_hash(state, token.hash()).await
+    by_hash(state, token.hash(), peer).await
 }
 
 /// The caller as it stands now. Between a request's headers and its last byte
@@ -67,17 +72,18 @@ pub(crate) async fn authenticate(
 pub(crate) async fn authenticate_again(
     state: &AppState,
     caller: Caller,
+    peer: Peer,
 ) -> Result<Caller, ApiError> {
     match caller {
         Caller::Master => Ok(Caller::Master),
-        Caller::Key(key) => by_hash(state, key.hash).await,
+        Caller::Key(key) => by_hash(state, key.hash, peer).await,
     }
 }
 
-async fn by_hash(state: &AppState, hash: KeyHash) -> Result<Caller, ApiError> {
+async fn by_hash(state: &AppState, hash: KeyHash, peer: Peer) -> Result<Caller, ApiError> {
     let found = state.keys.find(hash, state.store.key(hash)).await?;
     let key = found.ok_or_else(unknown)?;
-    check(state, &key)?;
+    check(state, &key, peer)?;
     Ok(Caller::Key(key))
 }
 
@@ -107,7 +113,13 @@ pub(crate) fn authorize_route(caller: &Caller, path: &str) -> Result<(), ApiErro
     }
 }
 
-fn check(state: &AppState, key: &Key) -> Result<(), ApiError> {
+fn check(state: &AppState, key: &Key, peer: Peer) -> Result<(), ApiError> {
+    // First, so that who took a key elsewhere learns nothing more about it.
+    if !peer.is_within(&key.allowed_cidrs) {
+        return Err(ApiError::forbidden(
+            "this key may not be used from this address: see its allowed_cidrs; what counts is the address that connects, not a header",
+        ));
+    }
     if key.blocked {
         return Err(ApiError::unauthorized(
             "auth_error",

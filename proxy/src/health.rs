@@ -19,7 +19,7 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this gateway does beyond LiteLLM, each named once it works: the engine
 /// refuses roles that need one which is not here.
-const FEATURES: [&str; 2] = ["shared_budgets", "scopes"];
+const FEATURES: [&str; 3] = ["shared_budgets", "allowed_cidrs", "scopes"];
 
 /// LiteLLM: a JSON string, 503 while shutting down.
 pub(crate) async fn liveliness(State(state): State<AppState>) -> Response {

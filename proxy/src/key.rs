@@ -4,6 +4,7 @@
 
 mod account;
 mod cache;
+mod cidr;
 mod hash;
 mod routes;
 mod scopes;
@@ -19,6 +20,7 @@ pub(crate) use self::{
         ACCOUNTS_MAX, AccountId, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, accounts, own_key,
     },
     cache::Cache,
+    cidr::Cidr,
     hash::KeyHash,
     routes::allows,
     scopes::{Scope, Scopes},
@@ -49,6 +51,8 @@ pub(crate) struct Key {
     pub(crate) allowed_routes: Vec<String>,
     /// What an admin key may do; empty = an ordinary key, which calls models.
     pub(crate) scopes: Scopes,
+    /// From where it may be used; empty = from anywhere.
+    pub(crate) allowed_cidrs: Vec<Cidr>,
     pub(crate) user_id: Option<String>,
     pub(crate) team_id: Option<String>,
     pub(crate) created_at: DateTime<Utc>,
@@ -141,6 +145,7 @@ pub(crate) fn fixture(text: &str) -> Key {
         key_type: KeyType::Default,
         allowed_routes: Vec::new(),
         scopes: Scopes::default(),
+        allowed_cidrs: Vec::new(),
         user_id: None,
         team_id: None,
         created_at: DateTime::UNIX_EPOCH,

@@ -11,12 +11,15 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    key::{self, Key, KeyType, Scope, Scopes},
+    key::{self, Cidr, Key, KeyType, Scope, Scopes},
     money::{MoneyError, NanoUsd},
 };
 
 /// Far above any sensible name; keeps rows and log lines small.
 const NAME_CHARACTERS_MAX: usize = 256;
+
+/// Each call of the key is compared with all of them.
+const CIDRS_MAX: usize = 64;
 
 /// What a request sets. The outer option: whether the field was sent; the
 /// inner one: null takes the rule away.
@@ -32,6 +35,7 @@ pub(super) struct Fields {
     pub(super) allowed_routes: Option<Vec<String>>,
     pub(super) scopes: Option<Scopes>,
     pub(super) shared_budgets: Option<Vec<SharedBudget>>,
+    pub(super) allowed_cidrs: Option<Vec<Cidr>>,
     pub(super) user_id: Option<Option<String>>,
     pub(super) team_id: Option<Option<String>>,
     pub(super) ignored: Vec<&'static str>,
@@ -111,7 +115,8 @@ impl Fields {
                 "blocked" => fields.blocked = flag(name, value)?,
                 "key_type" => fields.key_type = key_type(value)?,
                 "allowed_routes" => fields.allowed_routes = Some(list(name, value)?),
-                "scopes" | "shared_budgets" if value.is_null() => {}
+                "scopes" | "shared_budgets" | "allowed_cidrs" if value.is_null() => {}
+                "allowed_cidrs" => fields.allowed_cidrs = Some(cidrs(value)?),
                 "shared_budgets" => fields.shared_budgets = Some(shared_budgets::parse(value)?),
                 "scopes" => fields.scopes = Some(scopes(value)?),
                 "user_id" => fields.user_id = Some(text(name, value)?),
@@ -180,6 +185,9 @@ impl Fields {
         if let Some(scopes) = self.scopes {
             key.scopes = scopes;
         }
+        if let Some(blocks) = &self.allowed_cidrs {
+            key.allowed_cidrs.clone_from(blocks);
+        }
         if let Some(budgets) = &self.shared_budgets {
             let shared = budgets.iter().map(|budget| budget.account.clone());
             key.accounts = key::accounts(key.hash, shared);
@@ -231,7 +239,7 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
 /// A name that a request made up, fit to be repeated in an answer.
 pub(super) fn printable(name: &str) -> String {
     name.chars()
-        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'))
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '/'))
         .take(64)
         .collect()
 }
@@ -248,6 +256,25 @@ fn scopes(value: &Value) -> Result<Scopes, ApiError> {
             ),
         )
     })
+}
+
+fn cidrs(value: &Value) -> Result<Vec<Cidr>, ApiError> {
+    const FIELD: &str = "allowed_cidrs";
+    let blocks = list(FIELD, value)?;
+    if blocks.len() > CIDRS_MAX {
+        let message = format!("{FIELD}: at most {CIDRS_MAX} of them a key");
+        return Err(ApiError::bad_request(FIELD, message));
+    }
+    let parse = |block: &String| {
+        Cidr::parse(block).ok_or_else(|| {
+            let block = printable(block);
+            let message = format!(
+                "{FIELD}: {block} is no block of addresses, as in 10.0.0.0/8 or 2001:db8::/32"
+            );
+            ApiError::bad_request(FIELD, message)
+        })
+    };
+    blocks.iter().map(parse).collect()
 }
 
 fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {

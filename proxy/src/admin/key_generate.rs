@@ -98,6 +98,7 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
         key_type: KeyType::Default,
         allowed_routes: Vec::new(),
         scopes: Scopes::default(),
+        allowed_cidrs: Vec::new(),
         user_id: None,
         team_id: None,
         created_at: now,

@@ -1,6 +1,6 @@
 //! `GET /key/info`: what a key is and has spent. Who may read keys asks
-//! about any, an ordinary key about itself; on the data plane only that. A deleted key
-//! is still told about, with the status `deleted`.
+//! about any, an ordinary key about itself; on the data plane only that. A
+//! deleted key is still told about, with the status `deleted`.
 
 use axum::{
     Extension,
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::{answer, view};
 use crate::{
     app::AppState,
-    auth::{Admitted, Caller, authenticate, authorize_data_plane},
+    auth::{Admitted, Caller, Peer, authenticate, authorize_data_plane},
     error::ApiError,
     key::{Key, KeyHash},
 };
@@ -55,9 +55,10 @@ async fn about_any(state: &AppState, sent: String) -> Result<Response, ApiError>
 pub(crate) async fn own(
     State(state): State<AppState>,
     Query(asked): Query<Asked>,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let caller = authenticate(&state, &headers).await?;
+    let caller = authenticate(&state, &headers, peer).await?;
     authorize_data_plane(&caller)?;
     match caller {
         Caller::Key(own) => about_itself(&state, &own, asked).await,

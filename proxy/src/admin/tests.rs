@@ -1,6 +1,7 @@
 //! The key API against a real SQLite file, through the routers.
 
 mod changes;
+mod cidrs;
 mod listing;
 mod scopes;
 mod shared_budgets;
@@ -90,7 +91,8 @@ async fn what_cannot_be_generated_is_refused_and_changes_nothing() {
             400,
         ),
         (r#"{"no_such_field":1}"#, 400),
-        (r#"{"allowed_cidrs":["10.0.0.0/8"]}"#, 400),
+        (r#"{"allowed_cidrs":["10.0.0.0/33"]}"#, 400),
+        (r#"{"allowed_cidrs":"10.0.0.0/8"}"#, 422),
         (r#"{"shared_budgets":{}}"#, 422),
         ("{", 400),
         ("[]", 400),

@@ -74,6 +74,7 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "allowed_routes": key.allowed_routes,
         "scopes": key.scopes,
         "shared_budgets": spend.shared,
+        "allowed_cidrs": key.allowed_cidrs,
         "user_id": key.user_id,
         "team_id": key.team_id,
         "blocked": key.blocked,

@@ -15,7 +15,7 @@ use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
 use crate::app::AppState;
 use crate::auth::{
-    Caller, authenticate, authenticate_again, authorize_data_plane, authorize_route,
+    Caller, Peer, authenticate, authenticate_again, authorize_data_plane, authorize_route,
 };
 use crate::body;
 use crate::config::{Deployment, Provider};
@@ -51,7 +51,8 @@ async fn answer(
     request: Request,
     request_id: Uuid,
 ) -> Result<Response, ApiError> {
-    let caller = authenticate(state, request.headers()).await?;
+    let peer = Peer::of(request.extensions());
+    let caller = authenticate(state, request.headers(), peer).await?;
     authorize_data_plane(&caller)?;
     authorize_route(&caller, request.uri().path())?;
     if state.tasks.is_stopping() {
@@ -59,7 +60,7 @@ async fn answer(
     }
     let headers = forwarded(request.headers());
     let body = body::read(request, state.config.server.body_bytes_max).await?;
-    let caller = authenticate_again(state, caller).await?;
+    let caller = authenticate_again(state, caller, peer).await?;
     let envelope = Envelope::parse(&body)?;
     let deployment = deployment(state, &caller, &envelope.model)?;
     let call = call(state, &caller, deployment, &envelope, request_id);

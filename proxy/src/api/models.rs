@@ -11,7 +11,7 @@ use http::{HeaderMap, Uri};
 use serde::Serialize;
 
 use crate::app::AppState;
-use crate::auth::{Caller, authenticate, authorize_data_plane, authorize_route};
+use crate::auth::{Caller, Peer, authenticate, authorize_data_plane, authorize_route};
 use crate::error::ApiError;
 
 /// LiteLLM: a constant, because a configured model has no date of its own.
@@ -35,9 +35,10 @@ struct Model {
 pub(crate) async fn list(
     State(state): State<AppState>,
     uri: Uri,
+    peer: Peer,
     headers: HeaderMap,
 ) -> Result<Json<ModelList>, ApiError> {
-    let caller = authenticate(&state, &headers).await?;
+    let caller = authenticate(&state, &headers, peer).await?;
     authorize_data_plane(&caller)?;
     authorize_route(&caller, uri.path())?;
     let is_allowed = |name: &str| match &caller {

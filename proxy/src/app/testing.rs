@@ -1,7 +1,7 @@
 //! A whole gateway inside a test: a real SQLite file, a clock that the test
 //! moves, and both routers called without a socket.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body};
 use chrono::{DateTime, Utc};
@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 
 use super::{AppState, Tasks};
 use crate::{
+    auth::Peer,
     clock::Clock,
     config::{Environment, Options, resolve},
     key::Cache,
@@ -26,6 +27,8 @@ pub(crate) struct Gateway {
     pub(crate) clock: Clock,
     admin: Router,
     data: Router,
+    /// Where all requests come from.
+    pub(crate) peer: Option<IpAddr>,
     _folder: tempfile::TempDir,
 }
 
@@ -63,6 +66,7 @@ impl Gateway {
         Self {
             admin: router::admin_plane(state.clone()),
             data: router::data_plane(state.clone()),
+            peer: Some(IpAddr::from([127, 0, 0, 1])),
             clock,
             state,
             _folder: folder,
@@ -75,38 +79,78 @@ impl Gateway {
     }
 
     pub(crate) async fn post_text(&self, path: &str, body: String) -> Answer {
-        call(&self.admin, Method::POST, path, MASTER, body).await
+        call(self.peer, &self.admin, Method::POST, path, MASTER, body).await
     }
 
     pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
-        call(&self.admin, Method::POST, path, key, body.to_string()).await
+        call(
+            self.peer,
+            &self.admin,
+            Method::POST,
+            path,
+            key,
+            body.to_string(),
+        )
+        .await
     }
 
     /// `GET` on the admin plane.
     pub(crate) async fn admin_get(&self, key: &str, path: &str) -> Answer {
-        call(&self.admin, Method::GET, path, key, String::new()).await
+        call(
+            self.peer,
+            &self.admin,
+            Method::GET,
+            path,
+            key,
+            String::new(),
+        )
+        .await
     }
 
     pub(crate) async fn data_post(&self, key: &str, path: &str, body: &Value) -> Answer {
-        call(&self.data, Method::POST, path, key, body.to_string()).await
+        call(
+            self.peer,
+            &self.data,
+            Method::POST,
+            path,
+            key,
+            body.to_string(),
+        )
+        .await
     }
 
     pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {
-        call(&self.data, Method::GET, path, key, String::new()).await
+        call(self.peer, &self.data, Method::GET, path, key, String::new()).await
     }
 
     /// What the data plane says to this key about itself: the cheapest proof
     /// that it is accepted or refused.
     pub(crate) async fn try_key(&self, key: &str) -> Answer {
-        call(&self.data, Method::GET, "/key/info", key, String::new()).await
+        call(
+            self.peer,
+            &self.data,
+            Method::GET,
+            "/key/info",
+            key,
+            String::new(),
+        )
+        .await
     }
 }
 
-async fn call(routes: &Router, method: Method, path: &str, key: &str, body: String) -> Answer {
+async fn call(
+    peer: Option<IpAddr>,
+    routes: &Router,
+    method: Method,
+    path: &str,
+    key: &str,
+    body: String,
+) -> Answer {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("authorization", format!("Bearer {key}"))
+        .extension(Peer::new(peer))
         .body(Body::from(body))
         .unwrap();
     let response = routes.clone().oneshot(request).await.unwrap();

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 
-use super::{Caller, authenticate, authenticate_again, authorize_route};
+use super::{Caller, Peer, authenticate, authenticate_again, authorize_route};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -28,6 +28,7 @@ pub(crate) enum Need {
 pub(crate) struct Admitted {
     pub(crate) caller: Caller,
     need: Need,
+    peer: Peer,
 }
 
 /// Refuses who may not call the route; the handler finds [`Admitted`] among the
@@ -37,12 +38,15 @@ pub(crate) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let caller = authenticate(&state, request.headers()).await?;
+    let peer = Peer::of(request.extensions());
+    let caller = authenticate(&state, request.headers(), peer).await?;
     check(&caller, need)?;
     if !caller.is_ordinary() {
         authorize_route(&caller, request.uri().path())?;
     }
-    request.extensions_mut().insert(Admitted { caller, need });
+    request
+        .extensions_mut()
+        .insert(Admitted { caller, need, peer });
     Ok(next.run(request).await)
 }
 
@@ -62,7 +66,7 @@ impl Admitted {
     /// # Errors
     /// As [`admit`].
     pub(crate) async fn again(self, state: &AppState) -> Result<Caller, ApiError> {
-        let caller = authenticate_again(state, self.caller).await?;
+        let caller = authenticate_again(state, self.caller, self.peer).await?;
         check(&caller, self.need)?;
         Ok(caller)
     }

@@ -14,7 +14,7 @@ use super::{
     deadline::{Activity, Watched},
     panic::contained,
 };
-use crate::app::Tasks;
+use crate::{app::Tasks, auth::Peer};
 
 /// Headers beyond this count are refused (431).
 const HEADERS_MAX: usize = 100;
@@ -27,9 +27,11 @@ pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
     // Small events of a stream must not wait for an acknowledgement; where it
     // cannot be had, they only come later.
     let _ = stream.set_nodelay(true);
+    let peer = Peer::new(stream.peer_addr().ok().map(|address| address.ip()));
     let activity = Activity::new();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
         activity.head_complete();
+        request.extensions_mut().insert(peer);
         let mut routes = routes.clone();
         let activity = activity.clone();
         async move {

@@ -71,15 +71,16 @@ pub(crate) async fn find_alias(
 pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, user_id, team_id, \
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, user_id, team_id, \
          created_at_us, updated_at_us) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
          metadata = excluded.metadata, key_type = excluded.key_type, \
          allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, \
-         shared_accounts = excluded.shared_accounts, user_id = excluded.user_id, \
+         shared_accounts = excluded.shared_accounts, \
+         allowed_cidrs = excluded.allowed_cidrs, allowed_cidrs, user_id = excluded.user_id, \
          team_id = excluded.team_id, updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -94,6 +95,7 @@ pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), S
     .bind(to_json(&key.allowed_routes))
     .bind(to_json(&key.scopes))
     .bind(shared_to_json(key))
+    .bind(to_json(&key.allowed_cidrs))
     .bind(&key.user_id)
     .bind(&key.team_id)
     .bind(key.created_at.timestamp_micros())
@@ -113,9 +115,9 @@ pub(crate) async fn delete(
     let archived = sqlx::query(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
-         shared_accounts, user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
+         shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, user_id, team_id, \
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, user_id, team_id, \
          created_at_us, updated_at_us, ? FROM keys WHERE hash = ?",
     )
     .bind(now.timestamp_micros())

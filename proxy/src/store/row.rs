@@ -7,7 +7,7 @@ use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::StoreError;
 use crate::{
-    key::{self, Key, KeyHash, KeyType, Scopes, SharedAccount},
+    key::{self, Cidr, Key, KeyHash, KeyType, Scopes, SharedAccount},
     money::NanoUsd,
 };
 
@@ -26,6 +26,7 @@ pub(super) struct KeyRow {
     allowed_routes: String,
     scopes: String,
     shared_accounts: String,
+    allowed_cidrs: String,
     user_id: Option<String>,
     team_id: Option<String>,
     created_at_us: i64,
@@ -62,6 +63,7 @@ impl KeyRow {
             // A name that is not known is damage: without it the key would
             // have fewer scopes, and with none of them it would call models.
             scopes: scopes(&self.scopes).ok_or_else(|| damaged("scopes"))?,
+            allowed_cidrs: cidrs(&self.allowed_cidrs).ok_or_else(|| damaged("cidrs"))?,
             created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
             updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
             key_name: self.key_name,
@@ -76,6 +78,11 @@ impl KeyRow {
 fn scopes(text: &str) -> Option<Scopes> {
     let names: Vec<String> = from_json(text)?;
     Scopes::parse(names.iter().map(String::as_str)).ok()
+}
+
+fn cidrs(text: &str) -> Option<Vec<Cidr>> {
+    let blocks: Vec<String> = from_json(text)?;
+    blocks.iter().map(|block| Cidr::parse(block)).collect()
 }
 
 fn shared_accounts(text: &str) -> Option<Vec<SharedAccount>> {
