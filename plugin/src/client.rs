@@ -2,13 +2,15 @@
 //! calls that need no licence; answers typed results and never panics on what a
 //! confused or hostile gateway sends.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use vault_plugin_sdk as sdk;
 
@@ -25,7 +27,7 @@ mod resolver;
 mod transport;
 pub(crate) mod wire;
 
-pub(crate) use admin::AdminGrant;
+pub(crate) use admin::{AdminGrant, OwnKey};
 pub(crate) use gateway::GatewayInfo;
 pub(crate) use list::{KeyPage, ListedKey};
 pub(crate) use master_key::MasterKey;
@@ -84,6 +86,9 @@ pub(crate) enum Deleted {
 #[derive(Debug)]
 pub(crate) struct Client {
     transport: Transport,
+    /// By the path of a role: what the gateway said at the last issue that it
+    /// does not enforce.
+    ignored: Mutex<BTreeMap<String, Vec<String>>>,
     public_url: String,
 }
 
@@ -93,6 +98,7 @@ impl Client {
     pub(crate) fn new(config: &ConfigEntry) -> Result<Self, sdk::Error> {
         Ok(Self {
             transport: Transport::new(config)?,
+            ignored: Mutex::default(),
             public_url: config.public_url.clone(),
         })
     }
@@ -123,6 +129,11 @@ impl Client {
         gateway::ask(&self.transport).await
     }
 
+    /// LiteLLM: tells its version only to an admin key.
+    pub(crate) async fn litellm_version(&self) -> Option<String> {
+        gateway::litellm_version(&self.transport).await
+    }
+
     pub(crate) async fn generate(
         &self,
         wanted: &GenerateRequest,
@@ -133,6 +144,7 @@ impl Client {
             .await?;
         let answer = told.body;
         failpoint::hit("creds.response_read").await;
+        self.note_ignored(&wanted.metadata, &told.ignored);
         if !answer.key.starts_with("sk-") {
             return Err(self.transport.unexpected("the key does not begin with sk-"));
         }
@@ -151,6 +163,23 @@ impl Client {
             max_budget: answer.max_budget,
             ignored: told.ignored,
         })
+    }
+
+    /// What this gateway did not enforce of a role when it last issued a key.
+    pub(crate) fn ignored(&self, role_path: &str) -> Vec<String> {
+        let ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        ignored.get(role_path).cloned().unwrap_or_default()
+    }
+
+    fn note_ignored(&self, vault_metadata: &Map<String, Value>, fields: &[String]) {
+        let name = vault_metadata.get("vault_role").and_then(Value::as_str);
+        let path = match (name, vault_metadata.contains_key("vault_static")) {
+            (Some(name), true) => format!("static-roles/{name}"),
+            (Some(name), false) => format!("roles/{name}"),
+            (None, _) => return,
+        };
+        let mut ignored = self.ignored.lock().unwrap_or_else(PoisonError::into_inner);
+        ignored.insert(path, fields.to_vec());
     }
 
     /// Sets the key's expiry to now plus `duration`, and answers the life that

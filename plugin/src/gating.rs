@@ -4,12 +4,23 @@
 use vault_plugin_sdk::{Error, Request};
 
 use crate::backend::State;
+use crate::client::GatewayInfo;
 
 /// A field, and the feature that a gateway names when it enforces it.
 pub(crate) type Need = (&'static str, &'static str);
 
 /// Part of LiteLLM's contract, but our own gateway learns it later.
 const LITELLM_HAS: &str = "model_max_budget";
+
+/// Those of `needs` that the gateway does not enforce.
+pub(crate) fn lacking<'a>(
+    gateway: &GatewayInfo,
+    needs: &'a [Need],
+) -> impl Iterator<Item = &'a Need> {
+    needs.iter().filter(|(_, feature)| {
+        gateway.lacks(feature) && (gateway.is_llm_proxy || *feature != LITELLM_HAS)
+    })
+}
 
 /// Asks the gateway whether it enforces all of `needs`; asks nothing where
 /// there are none.
@@ -23,10 +34,7 @@ pub(crate) async fn require(state: &State, req: &Request, needs: &[Need]) -> Res
     }
     let client = state.client(req).await?;
     let gateway = client.gateway().await?;
-    let lacking = needs.iter().find(|(_, feature)| {
-        gateway.lacks(feature) && (gateway.is_llm_proxy || *feature != LITELLM_HAS)
-    });
-    match lacking {
+    match lacking(&gateway, needs).next() {
         None => Ok(()),
         Some((field, feature)) => Err(Error::user(format!(
             "{field} would have no effect: {gateway} at {} does not name the feature {feature} in /health/readiness. Leave {field} out, or use a version of llm-proxy that names it",

@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod config;
 pub(crate) mod config_rotate;
 pub(crate) mod creds;
+mod display;
 pub(crate) mod roles;
 mod rotate_role;
 mod static_creds;
@@ -17,18 +18,18 @@ pub(crate) mod tidy;
 
 pub(crate) fn all() -> Vec<Path<State>> {
     vec![
-        config::path(),
-        config_rotate::path(),
-        config_rotate::short_path(),
-        roles::list_path(),
-        roles::path(),
-        creds::path(),
-        creds::nameless_path(),
-        static_roles::list_path(),
-        static_roles::path(),
-        static_creds::path(),
-        rotate_role::path(),
-        check::path(),
-        tidy::path(),
+        display::config(config::path()),
+        display::rotate_root(config_rotate::path(), "root-credentials"),
+        display::rotate_root(config_rotate::short_path(), "root"),
+        display::role_list(roles::list_path()),
+        display::role(roles::path()),
+        display::creds(creds::path()),
+        display::nameless_creds(creds::nameless_path()),
+        display::static_role_list(static_roles::list_path()),
+        display::static_role(static_roles::path()),
+        display::static_creds(static_creds::path()),
+        display::rotate_role(rotate_role::path()),
+        display::check(check::path()),
+        display::tidy(tidy::path()),
     ]
 }

@@ -24,14 +24,21 @@ pub(crate) enum AdminGrant {
     User(String),
 }
 
-#[derive(Deserialize)]
-struct KeyInfo {
-    info: KeyOwner,
+/// What the gateway knows of the configured admin key.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct OwnKey {
+    #[serde(rename = "key_alias")]
+    pub(crate) alias: Option<String>,
+    user_id: Option<String>,
+    /// As the gateway writes it.
+    pub(crate) expires: Option<String>,
+    /// Named only by a gateway that has scopes.
+    pub(crate) scopes: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
-struct KeyOwner {
-    user_id: Option<String>,
+struct KeyInfo {
+    info: OwnKey,
 }
 
 #[derive(Deserialize)]
@@ -66,21 +73,22 @@ impl Client {
                 "{gateway} makes no admin keys: upgrade the gateway to a version that names the feature scopes in /health/readiness"
             )));
         }
-        if let Some(user_id) = self.own_user().await? {
+        let user = self.own_key().await?.and_then(|key| key.user_id);
+        if let Some(user_id) = user.filter(|id| !id.is_empty()) {
             return Ok(AdminGrant::User(user_id));
         }
         self.ensure_admin_user(user_id).await?;
         Ok(AdminGrant::User(user_id.to_owned()))
     }
 
-    /// The user of the configured key; `None` for the static master key, which
-    /// no table of the gateway holds.
-    async fn own_user(&self) -> Result<Option<String>, GatewayError> {
+    /// The configured admin key; `None` for the static master key, which no
+    /// table of the gateway holds.
+    pub(crate) async fn own_key(&self) -> Result<Option<OwnKey>, GatewayError> {
         let path = format!("/key/info?key={}", self.own_key_hash());
         let answer: Result<Answer<KeyInfo>, _> =
             self.transport.call(Method::GET, &path, &Value::Null).await;
         match answer {
-            Ok(answer) => Ok(answer.body.info.user_id.filter(|id| !id.is_empty())),
+            Ok(answer) => Ok(Some(answer.body.info)),
             Err(GatewayError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

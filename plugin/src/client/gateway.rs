@@ -80,6 +80,14 @@ pub(super) async fn ask(transport: &Transport) -> Result<GatewayInfo, GatewayErr
     })
 }
 
+/// LiteLLM: `/health/readiness/details`. What does not answer this tells no version.
+pub(super) async fn litellm_version(transport: &Transport) -> Option<String> {
+    let answer: Result<Answer<Readiness>, _> = transport
+        .call(Method::GET, "/health/readiness/details", &Value::Null)
+        .await;
+    answer.ok()?.body.litellm_version
+}
+
 /// A `Date` header has whole seconds, and the answer took its time.
 fn difference(measured: TimeDelta) -> TimeDelta {
     TimeDelta::seconds((measured + TimeDelta::milliseconds(500)).num_seconds())

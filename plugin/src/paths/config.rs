@@ -138,15 +138,23 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
             "the admin key {alias} that rotate-root made is no longer used, and is still good at its gateway: delete it there"
         ));
     }
+    response.warnings.extend(warnings(&entry));
+    Ok((!response.warnings.is_empty()).then_some(response))
+}
+
+/// What an operator should know of a configuration that works.
+pub(crate) fn warnings(entry: &ConfigEntry) -> Vec<String> {
+    let mut warnings = Vec::new();
     if entry.insecure_tls {
-        response = response.warn(
-            "insecure_tls is on: anyone between Vault and the gateway can read the admin key",
+        warnings.push(
+            "insecure_tls is on: anyone between Vault and the gateway can read the admin key"
+                .to_owned(),
         );
     }
     if entry.base_url.starts_with("http://") && !is_loopback(&entry.base_url) {
-        response = response.warn("base_url is plain http: the admin key and every issued key cross the network in clear text");
+        warnings.push("base_url is plain http: the admin key and every issued key cross the network in clear text".to_owned());
     }
-    Ok((!response.warnings.is_empty()).then_some(response))
+    warnings
 }
 
 async fn delete(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {

@@ -62,7 +62,7 @@ impl RoleEntry {
         Duration::from_secs(self.max_ttl_seconds)
     }
 
-    fn needs(&self) -> Vec<Need> {
+    pub(crate) fn needs(&self) -> Vec<Need> {
         let mut needs = self.grant.needs();
         if self.role_budget > 0.0 {
             needs.push(("role_budget", "shared_budgets"));
@@ -303,6 +303,10 @@ fn without_nulls(role: RoleEntry, fields: &FieldData) -> Result<RoleEntry, Error
         });
     }
     serde_json::from_value(entry).map_err(unreadable)
+}
+
+pub(crate) async fn names(req: &Request) -> Result<Vec<String>, Error> {
+    Ok(req.storage.list(STORAGE_PREFIX).await?)
 }
 
 /// From storage, never from memory.
