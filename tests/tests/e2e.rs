@@ -59,5 +59,9 @@ mod sdk_examples;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
-#[path = "e2e/slow_cluster.rs"]
-mod slow_cluster;
+#[path = "e2e/slow_many.rs"]
+mod slow_many;
+#[path = "e2e/slow_outage.rs"]
+mod slow_outage;
+#[path = "e2e/slow_three_nodes.rs"]
+mod slow_three_nodes;

@@ -101,10 +101,19 @@ impl Server {
 
     /// How often the engine of this server has come by a failpoint that was armed.
     pub fn failpoint_hits(&self, name: &str) -> usize {
+        self.logged(&format!("failpoint={name}"))
+    }
+
+    /// How many rollbacks have reached the engine of this server, which come
+    /// without a path.
+    pub fn rollbacks_at_the_engine(&self) -> usize {
+        self.logged("handle request: transport=gRPC path=\"\" status=started")
+    }
+
+    fn logged(&self, text: &str) -> usize {
         let log = fs::read(self.settings.folder.join("server.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
-        let hit = format!("failpoint={name}");
-        log.lines().filter(|line| line.contains(&hit)).count()
+        log.lines().filter(|line| line.contains(text)).count()
     }
 }
 
