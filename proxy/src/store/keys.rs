@@ -71,7 +71,8 @@ pub(crate) async fn find_alias(
 pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, user_id, team_id, \
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
+         user_id, team_id, \
          created_at_us, updated_at_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
@@ -80,7 +81,7 @@ pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), S
          metadata = excluded.metadata, key_type = excluded.key_type, \
          allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, \
          shared_accounts = excluded.shared_accounts, \
-         allowed_cidrs = excluded.allowed_cidrs, allowed_cidrs, user_id = excluded.user_id, \
+         allowed_cidrs = excluded.allowed_cidrs, user_id = excluded.user_id, \
          team_id = excluded.team_id, updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -117,7 +118,8 @@ pub(crate) async fn delete(
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
          shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
-         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, user_id, team_id, \
+         blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
+         user_id, team_id, \
          created_at_us, updated_at_us, ? FROM keys WHERE hash = ?",
     )
     .bind(now.timestamp_micros())
