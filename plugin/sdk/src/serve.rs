@@ -31,6 +31,7 @@ pub struct ServeOptions {
 
 /// What the server tells when it sets a mount up.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct SetupConfig {
     /// The mount's options, with `plugin_name`, `plugin_type`, `plugin_version`.
     pub config: BTreeMap<String, String>,

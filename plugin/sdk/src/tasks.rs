@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::timeout};
 
+use crate::Error;
+
 /// Runs what a destructor still has to say, unless the runtime has ended.
 pub(crate) fn last_words(work: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -19,6 +21,19 @@ pub(crate) fn last_words(work: impl Future<Output = ()> + Send + 'static) {
 /// A handler panicked. The panic hook has logged where.
 #[derive(Debug)]
 pub(crate) struct Panicked;
+
+impl From<Panicked> for Error {
+    fn from(_: Panicked) -> Self {
+        Self::internal("the plugin failed on this request: see its log")
+    }
+}
+
+/// Runs an engine's code, so that its panic is an error and nothing more.
+pub(crate) async fn guarded<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    Tasks::new().run(work).await?
+}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks {

@@ -17,6 +17,7 @@ use crate::{Error, Request, Value};
 
 /// What an engine is to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BackendKind {
     /// A secrets engine.
     Secrets,
@@ -189,7 +190,8 @@ impl<S: Send + Sync + 'static> Backend<S> {
         self
     }
 
-    /// Runs each minute on the active node.
+    /// Runs each minute on the active node, of each cluster: see
+    /// [`SystemView::writes_here`](crate::SystemView::writes_here).
     #[must_use]
     pub fn periodic<F, Fut>(mut self, handler: F) -> Self
     where

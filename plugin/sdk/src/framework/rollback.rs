@@ -13,7 +13,7 @@ use super::{
     handler::WalOutcome,
     wal::{self, WalEntry, WalId},
 };
-use crate::{Error, Request, Response, Value};
+use crate::{Error, Request, Response, Value, tasks};
 
 /// Vault: a tick's own deadline is 90 s, and the next one comes a minute later.
 const WALK_TIMEOUT: Duration = Duration::from_secs(45);
@@ -30,28 +30,42 @@ pub(super) async fn run<S: Send + Sync + 'static>(
     let Ok(_walking) = backend.walking.try_lock() else {
         return Ok(None);
     };
-    if let Some(periodic) = &backend.periodic {
-        periodic(backend.state.clone(), request.clone()).await?;
-    }
-    let Some(rollback) = &backend.wal else {
-        return Ok(None);
+    // Vault: a failure of the one does not keep the other from running.
+    let periodic = match &backend.periodic {
+        Some(periodic) => tasks::guarded(periodic(backend.state.clone(), request.clone())).await,
+        None => Ok(()),
     };
+    let failed = match &backend.wal {
+        Some(rollback) => walk(backend, rollback, &request).await,
+        None => Ok(0),
+    };
+    periodic?;
+    match failed? {
+        0 => Ok(None),
+        failed => Ok(Some(Response::error(format!(
+            "{failed} write-ahead entries could not be rolled back: see the log"
+        )))),
+    }
+}
+
+/// The number of entries that could not be undone.
+async fn walk<S: Send + Sync + 'static>(
+    backend: &Backend<S>,
+    rollback: &WalRollback<S>,
+    request: &Request,
+) -> Result<usize, Error> {
     let mut failed = 0_usize;
     let started = Instant::now();
     for id in wal::list(request.storage.as_ref()).await? {
         if started.elapsed() > WALK_TIMEOUT {
             break;
         }
-        if let Err(error) = undo(backend, rollback, &request, &id).await {
+        if let Err(error) = undo(backend, rollback, request, &id).await {
             failed += 1;
             warn!(wal.id = id.as_str(), %error, "a write-ahead entry is kept for the next try");
         }
     }
-    if failed > 0 {
-        let text = format!("{failed} write-ahead entries could not be rolled back: see the log");
-        return Ok(Some(Response::error(text)));
-    }
-    Ok(None)
+    Ok(failed)
 }
 
 /// Undoes one entry and deletes it. An entry that is too young stays.
@@ -73,15 +87,14 @@ async fn undo<S: Send + Sync + 'static>(
         data,
         created_at,
     } = entry;
-    let outcome = (rollback.handler)(
+    let undoing = (rollback.handler)(
         backend.state.clone(),
         request.clone(),
         kind,
         data,
         created_at,
-    )
-    .await?;
-    match outcome {
+    );
+    match tasks::guarded(undoing).await? {
         WalOutcome::Done => wal::delete(storage, id).await,
         WalOutcome::Keep => Ok(()),
     }

@@ -18,9 +18,7 @@ use super::{
     link::Link,
     system::RemoteSystem,
 };
-use crate::{
-    BackendKind, Error, Operation, SetupConfig, SystemView, broker::Broker, tasks::Panicked,
-};
+use crate::{BackendKind, Error, Operation, SetupConfig, SystemView, broker::Broker};
 
 /// At registration the server has no system view; it says so at once.
 const ENV_TIMEOUT: Duration = Duration::from_secs(2);
@@ -69,10 +67,6 @@ fn converted(instance: &Instance, message: Option<pb::Request>) -> Result<crate:
         .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 
-fn panicked(_: Panicked) -> Error {
-    Error::internal("the plugin failed on this request: see its log")
-}
-
 #[tonic::async_trait]
 impl Service for BackendService {
     async fn setup(
@@ -85,7 +79,7 @@ impl Service for BackendService {
         let built = tasks
             .run(async move { service.build(id, request.into_inner()).await })
             .await;
-        let err = match built.map_err(panicked).flatten() {
+        let err = match built.map_err(Error::from).flatten() {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         };
@@ -133,7 +127,7 @@ impl Service for BackendService {
             let request = crate::Request::new(operation, "", storage, system);
             running.engine.start(request).await
         });
-        let err = started.await.map_err(panicked).flatten().err();
+        let err = started.await.map_err(Error::from).flatten().err();
         Ok(Response::new(pb::InitializeReply {
             err: err.as_ref().map(fault::message),
         }))
@@ -154,7 +148,7 @@ impl Service for BackendService {
             .await;
         waiting.answered();
         Ok(Response::new(fault::reply(
-            handled.map_err(panicked).flatten(),
+            handled.map_err(Error::from).flatten(),
         )))
     }
 
@@ -170,7 +164,7 @@ impl Service for BackendService {
             .tasks
             .run(async move { running.engine.exists(converted).await });
         Ok(Response::new(
-            match checked.await.map_err(panicked).flatten() {
+            match checked.await.map_err(Error::from).flatten() {
                 Ok(found) => pb::HandleExistenceCheckReply {
                     check_found: found.is_some(),
                     exists: found.unwrap_or_default(),

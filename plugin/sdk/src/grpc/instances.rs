@@ -43,7 +43,12 @@ impl Instance {
         if !self.tasks.drain(DRAIN_TIMEOUT).await {
             warn!("a handler outlived its mount and lost its storage");
         }
-        self.engine.stop().await;
+        let engine = self.engine.clone();
+        // A panic in the hook is in the log; the server waits for the hanging up.
+        self.tasks
+            .run(async move { engine.stop().await })
+            .await
+            .ok();
         self.link.close();
     }
 }

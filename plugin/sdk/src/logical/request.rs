@@ -11,6 +11,7 @@ use crate::{
 
 /// A request, with the storage and the system view of the mount it is for.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Request {
     /// The server's id of this request; joins to its audit log.
     pub id: String,
@@ -118,6 +119,7 @@ impl fmt::Debug for Request {
 
 /// How the caller wants the answer wrapped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RequestWrapInfo {
     /// Life of the wrapping token.
     pub ttl: Duration,
@@ -129,6 +131,7 @@ pub struct RequestWrapInfo {
 
 /// Where the caller comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Connection {
     /// The caller's address.
     pub remote_addr: String,

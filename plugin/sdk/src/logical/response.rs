@@ -171,6 +171,7 @@ impl fmt::Debug for Response {
 
 /// A wrapped answer.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ResponseWrapInfo {
     /// Life of the wrapping token.
     pub ttl: Duration,

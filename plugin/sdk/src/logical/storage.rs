@@ -110,6 +110,7 @@ pub(crate) fn page(mut keys: Vec<String>, after: &str, limit: usize) -> Vec<Stri
 
 /// What a transaction may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransactionMode {
     /// Read one consistent state.
     ReadOnly,

@@ -102,6 +102,7 @@ pub struct Group {
 
 /// The server's version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PluginEnv {
     /// For example `1.21.0`.
     pub version: String,
@@ -113,6 +114,7 @@ pub struct PluginEnv {
 
 /// The cluster a server belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ClusterInfo {
     /// Its name; often empty.
     pub name: String,
@@ -159,7 +161,8 @@ pub trait SystemView: Send + Sync + Debug {
     async fn plugin_env(&self) -> Result<PluginEnv, SystemError>;
     /// A password made by the server under one of its password policies.
     async fn generate_password_from_policy(&self, policy: &str) -> Result<Sensitive, SystemError>;
-    /// Wraps data in a one-time token.
+    /// Wraps data in a one-time token. Vault 1.21 and OpenBao 2.7 refuse it to
+    /// external plugins ("no namespace"); a caller can ask for wrapping instead.
     async fn response_wrap_data(
         &self,
         data: Map<String, Value>,
@@ -167,6 +170,17 @@ pub trait SystemView: Send + Sync + Debug {
     ) -> Result<ResponseWrapInfo, SystemError>;
     /// The cluster this server belongs to.
     async fn cluster_info(&self) -> Result<ClusterInfo, SystemError>;
+
+    /// Whether this node is the one that writes the mount's storage. Periodic
+    /// work on what exists once, outside or in replicated storage, asks this
+    /// first: a performance secondary runs it too, beside the primary.
+    async fn writes_here(&self) -> Result<bool, SystemError> {
+        let state = self.replication_state().await?;
+        if state.is_standby() || state.is_dr_secondary() {
+            return Ok(false);
+        }
+        Ok(!state.is_performance_secondary() || self.local_mount().await?)
+    }
 
     /// Vault Enterprise: a token for `audience` that says who this mount is.
     async fn generate_identity_token(

@@ -4,8 +4,8 @@ use std::{
 };
 
 use crate::{
-    Backend, BackendKind, Error, Operation, Request, Storage, SystemView, Value, WalOutcome,
-    put_json,
+    Backend, BackendKind, Error, Operation, ReplicationState, Request, Storage, SystemView, Value,
+    WalOutcome, put_json,
     testing::{Fault, FaultStorage, MemoryStorage, RequestBuilder, StaticSystemView},
     wal,
 };
@@ -18,9 +18,17 @@ struct State {
 
 fn backend() -> Backend<State> {
     Backend::new(BackendKind::Secrets, State::default())
-        .periodic(|state: Arc<State>, _: Request| async move {
-            *state.periodic.lock().unwrap() += 1;
-            Ok(())
+        .periodic(|state: Arc<State>, request: Request| async move {
+            let runs = {
+                let mut runs = state.periodic.lock().unwrap();
+                *runs += 1;
+                *runs
+            };
+            match request.data.get("periodic").and_then(Value::as_str) {
+                Some("fails") => Err(Error::internal("periodic work failed")),
+                Some("panics") if runs == 1 => panic!("canary"),
+                _ => Ok(()),
+            }
         })
         .wal_rollback(
             Duration::from_secs(60),
@@ -28,6 +36,7 @@ fn backend() -> Backend<State> {
                 match kind.as_str() {
                     "fails" => return Err(Error::internal("the gateway is down")),
                     "keeps" => return Ok(WalOutcome::Keep),
+                    "panics" => panic!("canary"),
                     _ => {}
                 }
                 state.undone.lock().unwrap().push(data);
@@ -95,6 +104,52 @@ async fn a_failure_keeps_its_entry_and_spares_the_others() {
             .starts_with("2 write-ahead entries")
     );
     assert_eq!(storage.keys(), ["wal/a", "wal/c", "wal/d"]);
+}
+
+#[tokio::test]
+async fn a_panic_keeps_its_entry_and_spares_the_others() {
+    let (backend, storage) = (backend(), Arc::new(MemoryStorage::new()));
+    old_entry(storage.as_ref(), "a", "panics").await;
+    old_entry(storage.as_ref(), "b", "key").await;
+    let request = tick(storage.clone(), active()).build();
+    let answer = backend.handle(request).await.unwrap().unwrap();
+    assert!(answer.error_text().unwrap().starts_with("1 write-ahead"));
+    assert_eq!(storage.keys(), ["wal/a"]);
+}
+
+#[tokio::test]
+async fn periodic_work_that_fails_does_not_stop_the_walk() {
+    for how in ["fails", "panics"] {
+        let (backend, storage) = (backend(), Arc::new(MemoryStorage::new()));
+        old_entry(storage.as_ref(), "a", "key").await;
+        let request = || tick(storage.clone(), active()).value("periodic", how);
+        let error = backend.handle(request().build()).await.unwrap_err();
+        assert!(!error.to_string().contains("canary"), "{error}");
+        assert!(storage.keys().is_empty(), "{how}");
+        let again = tick(storage.clone(), active()).build();
+        assert!(backend.handle(again).await.unwrap().is_none());
+        assert_eq!(*backend.state.periodic.lock().unwrap(), 2);
+    }
+}
+
+#[tokio::test]
+async fn one_cluster_writes_what_is_replicated() {
+    let secondary = ReplicationState::PERFORMANCE_SECONDARY;
+    for (bits, local_mount, expected) in [
+        (0, false, true),
+        (32, false, true),
+        (ReplicationState::STANDBY, false, false),
+        (ReplicationState::STANDBY, true, false),
+        (ReplicationState::DR_SECONDARY, true, false),
+        (secondary, false, false),
+        (secondary, true, true),
+    ] {
+        let mut system = StaticSystemView::new();
+        system.local_mount = local_mount;
+        system.set_replication_bits(bits);
+        let writes = system.writes_here().await.unwrap();
+        assert_eq!(writes, expected, "{bits}, local: {local_mount}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Goal: what the wire promises, whatever an engine does. The service is called
 //! without a socket; the mount's connection leads nowhere.
 
+mod panics;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
