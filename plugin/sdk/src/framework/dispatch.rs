@@ -53,11 +53,23 @@ impl<S: Send + Sync + 'static> Backend<S> {
         let mut response = handler(self.state.clone(), request).await?;
         if let Some(response) = &mut response {
             response.warnings.extend(warnings);
+            self.forbid_renewal_without_handler(response);
         }
         if undo.caller.is_gone() {
             self.revoke_unclaimed(undo, response.as_ref()).await;
         }
         Ok(response)
+    }
+
+    /// Vault: a lease that cannot be renewed says so, whatever its maker asked.
+    fn forbid_renewal_without_handler(&self, response: &mut Response) {
+        let Some(secret) = &mut response.secret else {
+            return;
+        };
+        let kind = secret.secret_type().and_then(|kind| self.secrets.get(kind));
+        if kind.is_none_or(|kind| kind.renew.is_none()) {
+            secret.lease.renewable = false;
+        }
     }
 
     /// Ends a lease that the server will never register, because the call that

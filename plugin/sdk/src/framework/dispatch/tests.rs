@@ -234,6 +234,22 @@ async fn leases_are_dispatched_by_their_type_alone() {
 }
 
 #[tokio::test]
+async fn a_lease_without_a_renew_handler_says_that_it_is_not_renewable() {
+    for (kind, expected) in [("key", true), ("fixed", false), ("other", false)] {
+        let path = Path::new("creds").operation(Operation::Read, move |_, _| async move {
+            let lease = LeaseOptions {
+                renewable: true,
+                ..LeaseOptions::default()
+            };
+            Ok(Some(Response::leased(kind, Map::new(), Map::new(), lease)))
+        });
+        let answer = backend().path(path).handle(read("creds").build()).await;
+        let secret = answer.unwrap().unwrap().secret.unwrap();
+        assert_eq!(secret.lease.renewable, expected, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn existence_is_asked_only_where_a_path_tells() {
     let backend = backend();
     let ask = |path| backend.exists(RequestBuilder::new(Operation::Update, path).build());
