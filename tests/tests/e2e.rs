@@ -49,6 +49,8 @@ mod life;
 mod litellm_vectors;
 #[path = "e2e/main_job.rs"]
 mod main_job;
+#[path = "e2e/operators_guide.rs"]
+mod operators_guide;
 #[path = "e2e/readme.rs"]
 mod readme;
 #[path = "e2e/scopes.rs"]
@@ -63,5 +65,7 @@ mod shared_budgets;
 mod slow_many;
 #[path = "e2e/slow_outage.rs"]
 mod slow_outage;
+#[path = "e2e/slow_static_build.rs"]
+mod slow_static_build;
 #[path = "e2e/slow_three_nodes.rs"]
 mod slow_three_nodes;
