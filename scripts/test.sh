@@ -3,9 +3,9 @@
 #
 # Installs what the tests need, checks, builds and runs them all: unit tests,
 # and end to end on real Vault and OpenBao servers. With FILTER only the tests
-# whose name contains it, without the checks. --slow adds what takes over a
-# minute: the tests in modules whose name begins with slow_. A server that can't
-# be had is a failure. Ends with the test runner's own summary.
+# whose name contains it, without the checks. --slow adds mutants and what takes
+# over a minute, in modules whose name begins with slow_. A server that can't be
+# had is a failure. Ends with the test runner's own summary.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -76,6 +76,9 @@ fi
 timed "building with failpoints" cargo build --locked --quiet \
   -p llm-proxy -p vault-plugin-secrets-litellm --features "$features"
 timed "building the SDK's examples" cargo build --locked --quiet -p vault-plugin-sdk --examples
+if $slow && [ "${#filter[@]}" = 0 ]; then
+  timed "planted mutants" "$repo/scripts/mutants.sh" || fail "a planted mutant was not caught"
+fi
 say "end-to-end tests …"
 $slow || filter+=(--skip slow_)
 cargo test --locked -p e2e -- --test-threads "$E2E_THREADS" "${filter[@]}"
