@@ -50,7 +50,9 @@ trap 'exit 143' TERM HUP
 # The servers are asked for one by one, so that each failure names its server.
 obtain() {
   local name path
-  for name in vault bao postgres openai; do
+  local names=(vault bao postgres openai)
+  if $slow; then names+=(litellm); fi
+  for name in "${names[@]}"; do
     path=$("$repo/scripts/servers.sh" "$name") || fail "$name can't be had"
     declare -gx "E2E_${name^^}=$path"
   done

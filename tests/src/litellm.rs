@@ -62,7 +62,7 @@ impl LiteLlm {
         );
         let url = format!("http://127.0.0.1:{port}");
         let http = world::http();
-        eventually("LiteLLM is ready", Duration::from_secs(180), async || {
+        eventually("LiteLLM is ready", Duration::from_secs(240), async || {
             assert!(process.is_alive(), "it ended:\n{}", process.output());
             let asked = http.get(format!("{url}/health/readiness")).send().await;
             asked.is_ok_and(|answer| answer.status() == 200)

@@ -171,7 +171,9 @@ impl Player {
         let mut sent = self
             .http
             .request(method, format!("{plane}{path}"))
-            .header("content-type", "application/json");
+            .header("content-type", "application/json")
+            // A gateway may close a connection that waits while this sends.
+            .header("connection", "close");
         for (name, value) in request["headers"].as_object().into_iter().flatten() {
             sent = sent.header(name, text(value));
         }

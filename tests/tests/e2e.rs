@@ -61,6 +61,8 @@ mod sdk_examples;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
+#[path = "e2e/slow_litellm.rs"]
+mod slow_litellm;
 #[path = "e2e/slow_many.rs"]
 mod slow_many;
 #[path = "e2e/slow_outage.rs"]
