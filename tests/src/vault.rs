@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::process::Process;
 
+mod identity;
 mod lease;
 mod mount;
 mod plugin;
@@ -135,6 +136,24 @@ impl Server {
 
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Answer {
         self.call_with(method, path, &[("X-Vault-Token", &self.token)], body)
+            .await
+    }
+
+    /// A JSON merge patch.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        let url = format!("{}/v1/{path}", self.address);
+        let request = self
+            .http
+            .patch(url)
+            .header("X-Vault-Token", &self.token)
+            .header("Content-Type", "application/merge-patch+json")
+            .body(body.to_string());
+        send(request, Value::Null).await
+    }
+
+    /// A call by the holder of another token.
+    pub async fn call_as(&self, token: &str, method: Method, path: &str, body: &Value) -> Answer {
+        self.call_with(method, path, &[("X-Vault-Token", token)], body)
             .await
     }
 

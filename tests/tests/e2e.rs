@@ -53,6 +53,8 @@ mod main_job;
 mod operators_guide;
 #[path = "e2e/readme.rs"]
 mod readme;
+#[path = "e2e/roles.rs"]
+mod roles;
 #[path = "e2e/scopes.rs"]
 mod scopes;
 #[path = "e2e/sdk_examples.rs"]
