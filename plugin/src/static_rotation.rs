@@ -15,6 +15,7 @@ use crate::client::{Client, Deleted, IssuedKey};
 use crate::error::GatewayError;
 use crate::paths::creds;
 use crate::paths::static_roles::{self, Predecessor, StaticKey, StaticRole};
+use crate::wal::Pending;
 use crate::{alias, failpoint, static_wal};
 
 /// More former keys than this are not kept alive, so that an entry stays small
@@ -49,7 +50,33 @@ pub(crate) async fn rotate(
     failpoint::hit("static.before_wal").await;
     let pending = static_wal::begin(state, req, name, &wanted, &client).await?;
     failpoint::hit("static.after_wal").await;
-    let issued = match client.generate(&wanted).await {
+    let (issued, life, mut warnings) = made(&client, req, &pending, &wanted, due - now).await?;
+    take_over(&mut role, &client, &wanted, issued, now, life);
+    role.next_rotation = due;
+    // When this fails nobody can tell whether the entry is there: the rollback
+    // looks at it again later and ends whichever key it does not name.
+    static_roles::save(req, name, &role).await?;
+    failpoint::hit("static.after_save").await;
+    forget(req, name, &pending).await;
+    if let Err(error) = end_predecessors(&client, req, name, &mut role).await {
+        warnings.push(format!(
+            "the former key could not be ended yet ({error}): this is tried again"
+        ));
+    }
+    state.statics.queue().schedule(name, role.next_work());
+    Ok(Rotated { role, warnings })
+}
+
+/// Has the gateway make the key, and takes it back where it is not what was
+/// asked for. Until the role names it, its write-ahead entry stays.
+async fn made(
+    client: &Client,
+    req: &Request,
+    pending: &Pending,
+    wanted: &GenerateRequest,
+    until_due: TimeDelta,
+) -> Result<(IssuedKey, Duration, Vec<String>), Error> {
+    let issued = match client.generate(wanted).await {
         Ok(issued) => issued,
         Err(error) => {
             if error.changed_nothing() {
@@ -59,33 +86,23 @@ pub(crate) async fn rotate(
         }
     };
     failpoint::hit("static.after_generate").await;
-    let (life, mut warnings) = match granted(&issued, &wanted, due - now) {
-        Ok(granted) => granted,
+    match granted(&issued, wanted, until_due) {
+        Ok((life, warnings)) => Ok((issued, life, warnings)),
         Err(why) => {
-            creds::take_back(&client, &issued).await;
-            return Err(Error::coded(
+            creds::take_back(client, &issued).await;
+            Err(Error::coded(
                 502,
                 format!("{why}; the new key is being deleted"),
-            ));
+            ))
         }
-    };
+    }
+}
 
-    take_over(&mut role, &client, &wanted, issued, now, life);
-    role.next_rotation = due;
-    // When this fails nobody can tell whether the entry is there: the rollback
-    // looks at it again later and ends whichever key it does not name.
-    static_roles::save(req, name, &role).await?;
-    failpoint::hit("static.after_save").await;
+/// The rollback finds nothing to do for an entry that outlives its purpose.
+async fn forget(req: &Request, name: &str, pending: &Pending) {
     if let Err(error) = pending.done(req).await {
         tracing::warn!(role = name, %error, "a write-ahead entry of a finished rotation stays for the rollback");
     }
-    if let Err(error) = end_predecessors(&client, req, name, &mut role).await {
-        warnings.push(format!(
-            "the former key could not be ended yet ({error}): this is tried again"
-        ));
-    }
-    state.statics.queue().schedule(name, role.next_work());
-    Ok(Rotated { role, warnings })
 }
 
 /// Ends every former key whose grace is over, and sets the end of every other

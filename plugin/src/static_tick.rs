@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rand::RngExt;
 use vault_plugin_sdk::{Error, Request};
 
@@ -26,10 +26,8 @@ pub(crate) async fn run(state: Arc<State>, req: Request) -> Result<(), Error> {
     if req.system.tainted().await? {
         return end_all(&state, &req).await;
     }
-    if !state.statics.queue().is_complete()
-        && let Err(error) = fill_queue(&state, &req).await
-    {
-        tracing::warn!(%error, "the static roles could not be read: tried again in a minute");
+    if !state.statics.queue().is_complete() {
+        fill_queue(&state, &req).await;
     }
     let started = Instant::now();
     while started.elapsed() < BUDGET {
@@ -50,7 +48,17 @@ pub(crate) fn retry(state: &State, name: &str) {
     state.statics.queue().retry(name, Utc::now(), jitter);
 }
 
-async fn fill_queue(state: &State, req: &Request) -> Result<(), Error> {
+async fn fill_queue(state: &State, req: &Request) {
+    match stored(req).await {
+        Ok(stored) => state.statics.queue().complete(stored),
+        Err(error) => {
+            tracing::warn!(%error, "the static roles could not be read: tried again in a minute");
+        }
+    }
+}
+
+/// Every stored role, with the time of its next work.
+async fn stored(req: &Request) -> Result<Vec<(String, DateTime<Utc>)>, Error> {
     let mut stored = Vec::new();
     for name in static_roles::names(req).await? {
         match static_roles::load(req, &name).await {
@@ -60,8 +68,7 @@ async fn fill_queue(state: &State, req: &Request) -> Result<(), Error> {
             Err(error) => tracing::error!(role = name, %error, "a static role can't be read"),
         }
     }
-    state.statics.queue().complete(stored);
-    Ok(())
+    Ok(stored)
 }
 
 /// All that is due for one role.
@@ -82,8 +89,10 @@ async fn work(state: &Arc<State>, req: &Request, name: &str) -> Result<(), Error
         tracing::warn!(role = name, next = %role.next_rotation, "the rotation window has passed: the key stays until the next one");
     }
     let client = state.client(req).await?;
-    static_rotation::align_expiry(&client, req, name, &mut role).await?;
+    // One that fails must not keep the other from being done.
+    let aligned = static_rotation::align_expiry(&client, req, name, &mut role).await;
     static_rotation::end_predecessors(&client, req, name, &mut role).await?;
+    aligned?;
     state.statics.queue().schedule(name, role.next_work());
     Ok(())
 }
@@ -92,28 +101,30 @@ async fn rotate(
     state: &Arc<State>,
     req: &Request,
     name: &str,
-    mut role: StaticRole,
+    role: StaticRole,
 ) -> Result<(), Error> {
-    let failure = match static_rotation::rotate(state, req, name, role.clone()).await {
+    match static_rotation::rotate(state, req, name, role).await {
         Ok(rotated) => {
-            tracing::info!(role = name, next = %rotated.role.next_rotation, "static key rotated");
-            for warning in rotated.warnings {
-                tracing::warn!(role = name, warning, "static key rotated with a warning");
-            }
-            return Ok(());
+            tracing::info!(role = name, next = %rotated.role.next_rotation, warnings = ?rotated.warnings, "static key rotated");
+            Ok(())
         }
-        Err(error) => error,
+        Err(failure) => {
+            // However long the gateway refuses, the key in use must not run out.
+            if let Err(error) = lengthen(state, req, name).await {
+                tracing::warn!(role = name, %error, "the life of a key whose rotation is late could not be lengthened");
+            }
+            Err(failure)
+        }
+    }
+}
+
+async fn lengthen(state: &Arc<State>, req: &Request, name: &str) -> Result<(), Error> {
+    // Read anew: if only an answer was lost, the saved role has the successor.
+    let Some(mut role) = static_roles::load(req, name).await? else {
+        return Ok(());
     };
-    // The saved role may be the new one by now, if only the answer was lost.
-    if let Some(saved) = static_roles::load(req, name).await? {
-        role = saved;
-    }
-    // However long the gateway refuses, the key in use must not run out.
     let client = state.client(req).await?;
-    if let Err(error) = static_rotation::align_expiry(&client, req, name, &mut role).await {
-        tracing::warn!(role = name, %error, "the life of a key whose rotation is late could not be lengthened");
-    }
-    Err(failure)
+    static_rotation::align_expiry(&client, req, name, &mut role).await
 }
 
 /// Ends all keys of a mount that goes. A mount that comes back, as after a

@@ -13,8 +13,8 @@ use vault_plugin_sdk::{
 use crate::backend::State;
 use crate::client::KeyText;
 use crate::grant::Grant;
-use crate::static_rotation;
 use crate::static_schedule::{Schedule, TICK_SECONDS};
+use crate::{gating, static_rotation};
 
 mod delete;
 mod input;
@@ -234,7 +234,7 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
             retime(&state, &req, &name, role, &stored).await?
         }
         _ => {
-            refuse_unenforced(&state, &req, &role.grant).await?;
+            gating::require(&state, &req, &role.grant.needs()).await?;
             let rotated = static_rotation::rotate(&state, &req, &name, role).await?;
             (rotated.role, rotated.warnings)
         }
@@ -244,25 +244,6 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
         ..Response::default()
     };
     Ok(Some(warned(response, &role)).filter(|response| !response.warnings.is_empty()))
-}
-
-/// A limit that the gateway would accept and not enforce is worse than an error.
-async fn refuse_unenforced(state: &State, req: &Request, grant: &Grant) -> Result<(), Error> {
-    let needs = grant.needs();
-    if needs.is_empty() {
-        return Ok(());
-    }
-    let gateway = state.client(req).await?.gateway().await?;
-    for (field, feature) in needs {
-        // LiteLLM has model budgets of its own and refuses them where it can't.
-        let is_its_own = feature == "model_max_budget" && !gateway.is_llm_proxy;
-        if gateway.lacks(feature) && !is_its_own {
-            return Err(Error::user(format!(
-                "{field} would have no effect: the gateway ({gateway}) does not name the feature {feature}. Leave the field empty, or use a gateway that has it"
-            )));
-        }
-    }
-    Ok(())
 }
 
 /// Saves a role whose key stays, with its times counted anew where they changed.

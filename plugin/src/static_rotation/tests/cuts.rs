@@ -122,6 +122,17 @@ async fn no_crash_loses_a_key_or_leaves_one() {
     }
 }
 
+/// Whoever believes such a failure would end the key that is saved.
+#[tokio::test]
+async fn no_write_that_only_seems_to_fail_loses_a_key_or_leaves_one() {
+    for work in ALL {
+        let world = work.before().await;
+        world.lose_answers_of_storage();
+        work.run(&world).await;
+        check(world, work, "a lost answer of storage").await;
+    }
+}
+
 #[tokio::test]
 async fn no_gateway_failure_loses_a_key_or_leaves_one() {
     for wrong in [Wrong::Refused, Wrong::AnswerLost, Wrong::Nonsense] {

@@ -2,6 +2,7 @@
 //! does, and that fails at any call, before or after it has done what was asked.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -10,7 +11,9 @@ use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value, json};
 use vault_plugin_sdk::testing::{FaultStorage, MemoryStorage, RequestBuilder, StaticSystemView};
-use vault_plugin_sdk::{Backend, Error, Operation, Response, Storage, get_json, put_json};
+use vault_plugin_sdk::{
+    Backend, Error, Operation, Response, Storage, StorageEntry, StorageError, get_json, put_json,
+};
 
 use crate::backend::{self, State};
 use crate::paths::static_roles::StaticRole;
@@ -99,12 +102,55 @@ pub(super) fn hash_of(key: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Storage that can do what it is told to and report a failure, as a server
+/// does whose answer is lost.
+#[derive(Debug)]
+struct Unsure {
+    inner: Arc<MemoryStorage>,
+    loses_answers: AtomicBool,
+}
+
+impl Unsure {
+    fn answer(&self, done: Result<(), StorageError>) -> Result<(), StorageError> {
+        if self.loses_answers.load(Ordering::SeqCst) {
+            return Err(StorageError::Unavailable("the answer is lost".into()));
+        }
+        done
+    }
+}
+
+#[async_trait::async_trait]
+impl Storage for Unsure {
+    async fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.inner.list(prefix).await
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<StorageEntry>, StorageError> {
+        self.inner.get(key).await
+    }
+
+    async fn put(&self, entry: StorageEntry) -> Result<(), StorageError> {
+        let is_role = entry.key.starts_with("static-role/");
+        let done = self.inner.put(entry).await;
+        if is_role { self.answer(done) } else { done }
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), StorageError> {
+        let done = self.inner.delete(key).await;
+        if key.starts_with("static-role/") {
+            return self.answer(done);
+        }
+        done
+    }
+}
+
 type Shared = Arc<Mutex<Model>>;
 
 pub(super) struct World {
     pub(super) backend: Arc<Backend<State>>,
     pub(super) memory: Arc<MemoryStorage>,
     pub(super) storage: Arc<FaultStorage>,
+    unsure: Arc<Unsure>,
     pub(super) system: Arc<StaticSystemView>,
     pub(super) gateway: Shared,
 }
@@ -121,9 +167,14 @@ impl World {
         #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         let memory = Arc::new(MemoryStorage::new());
+        let unsure = Arc::new(Unsure {
+            inner: memory.clone(),
+            loses_answers: AtomicBool::new(false),
+        });
         let world = Self {
             backend: Arc::new(backend::backend()),
-            storage: Arc::new(FaultStorage::new(memory.clone())),
+            storage: Arc::new(FaultStorage::new(unsure.clone())),
+            unsure,
             memory,
             system: Arc::new(StaticSystemView::new()),
             gateway,
@@ -231,8 +282,14 @@ impl World {
         model.fault = Some((done + first, last.saturating_add(done), wrong));
     }
 
+    /// Writes of roles take effect and seem to have failed.
+    pub(super) fn lose_answers_of_storage(&self) {
+        self.unsure.loses_answers.store(true, Ordering::SeqCst);
+    }
+
     pub(super) fn heal(&self) {
         self.storage.set(None);
+        self.unsure.loses_answers.store(false, Ordering::SeqCst);
         self.gateway.lock().unwrap().fault = None;
     }
 
