@@ -71,5 +71,9 @@ mod slow_many;
 mod slow_outage;
 #[path = "e2e/slow_static_build.rs"]
 mod slow_static_build;
+#[path = "e2e/slow_static_roles.rs"]
+mod slow_static_roles;
 #[path = "e2e/slow_three_nodes.rs"]
 mod slow_three_nodes;
+#[path = "e2e/static_roles.rs"]
+mod static_roles;
