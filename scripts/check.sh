@@ -2,8 +2,8 @@
 # Usage: scripts/check.sh
 #
 # All that needs no server: format, lints, docs, licences and duplicate crates,
-# unused crates, the size budget, nothing left undone. Goes on after a failure
-# and names each at its end.
+# unused crates, packages, the size budget, nothing left undone. Goes on after a
+# failure and names each at its end.
 set -uo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -43,6 +43,17 @@ unused() {
   tool cargo-machete && "$tools/bin/cargo-machete" . >&2
 }
 
+# What crates.io would get of the two crates that others use. Work that is not
+# committed yet would be refused, and is no fault.
+packages() {
+  local said dirty=()
+  [ -z "$(git status --porcelain)" ] || dirty=(--allow-dirty)
+  said=$(cargo package --offline --no-verify "${dirty[@]}" -p vault-plugin-proto -p vault-plugin-sdk 2>&1) \
+    && ! grep -q '^warning' <<<"$said" && return
+  printf '%s\n' "$said" >&2
+  return 1
+}
+
 size_budget() {
   git ls-files -z --cached --others --exclude-standard -- '*.rs' '*.sh' '*.py' | xargs -0 wc -l \
     | awk -v max="$MAX_LINES" -v long="$LONG_LINES" '
@@ -76,6 +87,7 @@ check "docs" docs
 check "licences, bans, sources" dependencies
 check "advisories" advisories
 check "unused crates" unused
+check "packages" packages
 check "size budget" size_budget
 check "nothing undone" nothing_undone
 check "a test for each promise" promises

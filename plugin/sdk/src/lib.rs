@@ -79,6 +79,11 @@
 //! in have a `Default`, so write `..Response::default()` and expect new fields.
 #![deny(missing_docs)]
 
+// The README's code is compiled with the other doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod broker;
 mod controller;
 mod framework;
