@@ -1,6 +1,6 @@
 //! Write plugins for Vault and OpenBao in Rust: secrets engines and auth engines.
 //!
-//! A plugin is a program that the server starts and speaks to. [`serve`] does the
+//! A plugin is a program that the server starts and speaks to. [`serve()`] does the
 //! speaking and makes a [`Backend`] for each mount: a list of [`Path`]s over a
 //! state of your own. A path has a pattern, typed [`Field`]s, and a handler for
 //! each [`Operation`]: an `async fn` that takes the state and a [`Request`] and
