@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use vault_plugin_sdk::{
     Error, Field, FieldData, FieldType, Operation, Path, Request, Response, generic_name, get_json,
     put_json,
@@ -184,6 +184,7 @@ async fn save(
     state.roles.forget(&name);
     saved?;
     let mut warnings = warnings(&role);
+    warnings.extend(without_effect(state, req, &name, &role).await);
     if role.entity_budget > 0.0 && req.fields.is_set("entity_budget") {
         warnings.extend(other_bound(req, &name, &role).await?);
     }
@@ -224,6 +225,27 @@ fn warnings(role: &RoleEntry) -> Vec<String> {
         }
     }
     warnings.into_iter().map(str::to_owned).collect()
+}
+
+/// What the gateway said at the role's last issue that it does not enforce, as
+/// far as the role still asks for it. Asks nobody: the gateway tells only then.
+async fn without_effect(
+    state: &State,
+    req: &Request,
+    name: &str,
+    role: &RoleEntry,
+) -> Option<String> {
+    let client = state.client(req).await.ok()?;
+    let asked = role
+        .grant
+        .request(String::new(), Duration::ZERO, Map::new())
+        .more;
+    let mut ignored = client.ignored(&format!("{STORAGE_PREFIX}{name}"));
+    ignored.retain(|field| asked.contains_key(field));
+    (!ignored.is_empty()).then(|| {
+        let ignored = ignored.join(", ");
+        format!("the gateway did not enforce {ignored} when it last issued a key of this role")
+    })
 }
 
 /// An entity has one account at a mount, and the gateway keeps the definition

@@ -5,7 +5,7 @@ use serde_json::json;
 use vault_plugin_sdk::{Error, Operation};
 
 use super::RoleEntry;
-use crate::testing::{Gateway, Mount};
+use crate::testing::{Gateway, Mount, generated};
 
 #[tokio::test]
 async fn a_role_is_written_read_listed_and_deleted() {
@@ -204,6 +204,41 @@ async fn a_gateway_that_cannot_be_asked_is_502_and_saves_nothing() {
     let (status, _) = mount.coded("roles/a", json!({"role_budget": 5})).await;
     assert_eq!(status, 502);
     assert!(mount.read("roles/a").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_field_without_effect_is_warned_of_once_the_gateway_has_told() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let role = json!({"rpm_limit": 5, "tpm_limit": 7});
+    assert!(
+        mount
+            .write("roles/app", role.clone())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let answer = generated(3660);
+    let headers = [("x-llm-proxy-ignored", "rpm_limit")];
+    gateway.script.then_with(200, &answer, &headers);
+    let issued = mount.read("creds/app").await.unwrap().unwrap();
+    assert!(
+        issued
+            .warnings
+            .iter()
+            .any(|text| text.contains("does not enforce rpm_limit")),
+        "{:?}",
+        issued.warnings
+    );
+
+    let written = mount.write("roles/app", role).await.unwrap().unwrap();
+    assert!(
+        written.warnings[0].contains("did not enforce rpm_limit"),
+        "{:?}",
+        written.warnings
+    );
+    let gone = json!({"rpm_limit": 0});
+    assert!(mount.write("roles/app", gone).await.unwrap().is_none());
 }
 
 #[tokio::test]
