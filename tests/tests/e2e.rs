@@ -65,6 +65,8 @@ mod secrets;
 mod shared_budgets;
 #[path = "e2e/slow_litellm.rs"]
 mod slow_litellm;
+#[path = "e2e/slow_litellm_recorded.rs"]
+mod slow_litellm_recorded;
 #[path = "e2e/slow_many.rs"]
 mod slow_many;
 #[path = "e2e/slow_outage.rs"]
