@@ -76,3 +76,28 @@ async fn an_admin_key_makes_its_successor_and_is_deleted_by_it() {
     assert_eq!(gateway.try_key(&second).await, 403);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_works_only_from_where_its_connection_may_come() {
+    let folder = TestFolder::new("cidrs");
+    let upstream = Upstream::start().await;
+    let mut gateway = Gateway::start(Settings {
+        folder: folder.sub("gateway"),
+        master_key: random_key("master"),
+        config: gateway_config(&upstream, &random_key("provider")),
+    })
+    .await;
+    for (block, status) in [("127.0.0.0/8", 200), ("10.0.0.0/8", 403)] {
+        let key = gateway.generate(json!({"allowed_cidrs": [block]})).await;
+        assert_eq!(gateway.try_key(&key).await, status, "{block}");
+        let request = http().get(format!("{}/v1/models", gateway.data));
+        let claimed = request.header("x-forwarded-for", "10.0.0.1");
+        let answer = claimed.bearer_auth(&key).send().await.expect("an answer");
+        assert_eq!(
+            answer.status().as_u16(),
+            status,
+            "{block}: a header says nothing"
+        );
+    }
+    gateway.stop().await;
+}
