@@ -15,6 +15,7 @@ on_both!(
     ten_leases_of_a_role_spend_no_more_than_its_budget,
     an_entity_has_one_budget_over_all_roles,
     a_caller_can_ask_for_less_and_for_nothing_more,
+    a_key_is_good_only_from_where_its_role_allows,
     a_role_is_patched_and_a_short_renewal_stays_the_only_one,
 );
 
@@ -241,6 +242,24 @@ async fn a_caller_can_ask_for_less_and_for_nothing_more(kind: Kind) {
         assert!(refusal.contains(word), "{more}: {refusal}");
     }
     assert_eq!(world.chaos.issued_keys().len(), issued);
+    world.expect_no_leaks();
+}
+
+async fn a_key_is_good_only_from_where_its_role_allows(kind: Kind) {
+    let world = World::start(kind).await;
+    for (role, cidrs, status) in [
+        ("here", "127.0.0.1/8", 200),
+        ("elsewhere", "192.0.2.0/24,2001:db8::1", 403),
+    ] {
+        let fields =
+            json!({"models": "demo", "max_budget": 1, "ttl": "1h", "allowed_cidrs": cidrs});
+        world.role(role, fields).await;
+        let lease = world.issue(role).await;
+        assert_eq!(world.gateway.chat(&lease.key, "demo").await.0, status);
+    }
+    let path = format!("{MOUNT}/roles/here");
+    let role = world.server.read(&path).await.expect_ok();
+    assert_eq!(role["data"]["allowed_cidrs"], json!(["127.0.0.0/8"]));
     world.expect_no_leaks();
 }
 
