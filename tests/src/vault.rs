@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::process::Process;
 
+mod audit;
 mod identity;
 mod lease;
 mod mount;

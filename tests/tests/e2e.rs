@@ -33,6 +33,8 @@ mod bad_input;
 mod budget;
 #[path = "e2e/crash.rs"]
 mod crash;
+#[path = "e2e/documentation.rs"]
+mod documentation;
 #[path = "e2e/engine_process.rs"]
 mod engine_process;
 #[path = "e2e/gateway_input.rs"]
@@ -55,6 +57,8 @@ mod operators_guide;
 mod readme;
 #[path = "e2e/roles.rs"]
 mod roles;
+#[path = "e2e/rotate_root.rs"]
+mod rotate_root;
 #[path = "e2e/scopes.rs"]
 mod scopes;
 #[path = "e2e/sdk_examples.rs"]

@@ -236,7 +236,12 @@ fn command(settings: &Settings, port: u16, cluster_port: u16, token: &str) -> Co
         }
         Storage::Raft => persistent(settings, port, cluster_port),
     };
-    fs::write(&config, text).expect("writing the server's configuration");
+    // OpenBao: audit devices can be made over the API only where this is said.
+    let audit = match settings.kind {
+        Kind::OpenBao => "\nunsafe_allow_api_audit_creation = true\n",
+        Kind::Vault => "",
+    };
+    fs::write(&config, text + audit).expect("writing the server's configuration");
     command
         .current_dir(folder)
         .env("HOME", folder)
