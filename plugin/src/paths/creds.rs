@@ -159,12 +159,22 @@ async fn lease_ttl(
     role: &RoleEntry,
     asked: Option<Duration>,
 ) -> Result<Duration, Error> {
+    let backend_ttl = asked.unwrap_or_else(|| role.ttl());
+    // Each question costs a round trip; the mount's default matters only where
+    // nothing else says how long.
+    let system_default = async {
+        if backend_ttl.is_zero() {
+            req.system.default_lease_ttl().await
+        } else {
+            Ok(Duration::ZERO)
+        }
+    };
     let (system_default, system_max) =
-        tokio::try_join!(req.system.default_lease_ttl(), req.system.max_lease_ttl())?;
+        tokio::try_join!(system_default, req.system.max_lease_ttl())?;
     let (ttl, _) = calculate_ttl(TtlInputs {
         system_default,
         system_max,
-        backend_ttl: asked.unwrap_or_else(|| role.ttl()),
+        backend_ttl,
         backend_max_ttl: role.max_ttl(),
         now: Utc::now(),
         ..TtlInputs::default()
