@@ -13,7 +13,7 @@ use e2e::proxy::{Gateway, Settings};
 use e2e::upstream::Upstream;
 use e2e::world::{self, TestFolder};
 use e2e::{Kind, artefacts, eventually, ports};
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::UdpSocket;
@@ -95,7 +95,7 @@ fn empty_root(folder: &TestFolder, kind: Kind, engine: &Path) -> PathBuf {
 }
 
 async fn write(address: &str, token: &str, path: &str, body: &Value) -> Value {
-    let request = Client::new()
+    let request = world::http()
         .request(Method::POST, format!("{address}/v1/{path}"))
         .header("X-Vault-Token", token)
         .json(body);
@@ -137,7 +137,7 @@ async fn issues_in_an_empty_root(kind: Kind, engine: &Path) {
         "the server is active",
         Duration::from_secs(60),
         async || {
-            let lookup = Client::new().get(format!("{address}/v1/auth/token/lookup-self"));
+            let lookup = world::http().get(format!("{address}/v1/auth/token/lookup-self"));
             let answer = lookup.header("X-Vault-Token", &token).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         },
@@ -168,7 +168,7 @@ async fn issues_in_an_empty_root(kind: Kind, engine: &Path) {
         &json!({"models": "demo"}),
     )
     .await;
-    let answer = Client::new().get(format!("{address}/v1/litellm/creds/app"));
+    let answer = world::http().get(format!("{address}/v1/litellm/creds/app"));
     let answer = answer
         .header("X-Vault-Token", &token)
         .send()
@@ -182,7 +182,8 @@ async fn issues_in_an_empty_root(kind: Kind, engine: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn static_engine_needs_no_file_of_the_image() {
     let engine = tokio::task::spawn_blocking(build).await.expect("the build");
-    let names = tokio::task::spawn(name_server());
+    #[expect(clippy::disallowed_methods, reason = "ends with the test's runtime")]
+    let names = tokio::spawn(name_server());
     for kind in [Kind::Vault, Kind::OpenBao] {
         issues_in_an_empty_root(kind, &engine).await;
     }
