@@ -15,9 +15,16 @@ on_both!(
     the_audit_log_shows_hashes_in_place_of_secrets,
 );
 
+/// A path, its operations as verb and id, and the fields of a write.
+type Documented = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static [&'static str],
+);
+
 /// The paths, their operations by the id that clients are generated from, and
 /// the fields that each must explain.
-const PATHS: [(&str, &[(&str, &str)], &[&str]); 10] = [
+const PATHS: [Documented; 10] = [
     (
         "config",
         &[
