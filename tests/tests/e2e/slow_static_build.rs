@@ -106,6 +106,20 @@ async fn write(address: &str, token: &str, path: &str, body: &Value) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
+/// A development server that sees nothing outside `root`.
+fn serve(root: &Path, port: u16, token: &str, folder: &TestFolder) -> Process {
+    let mut server = Command::new("chroot");
+    server
+        .arg(root)
+        .args(["/server", "server", "-dev", "-dev-no-store-token"])
+        .arg("-dev-plugin-dir=/plugins")
+        .arg(format!("-dev-root-token-id={token}"))
+        .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
+        .env_clear()
+        .env("HOME", "/tmp");
+    Process::start(server, &folder.path.join("server.log"))
+}
+
 async fn issues_in_an_empty_root(kind: Kind, engine: &Path) {
     let folder = TestFolder::new(kind.name());
     let upstream = Upstream::start().await;
@@ -117,21 +131,7 @@ async fn issues_in_an_empty_root(kind: Kind, engine: &Path) {
     .await;
     let root = empty_root(&folder, kind, engine);
     let (port, token) = (ports::free(), world::random_key("token"));
-    let mut server = Command::new("chroot");
-    server
-        .arg(&root)
-        .args([
-            "/server",
-            "server",
-            "-dev",
-            "-dev-no-store-token",
-            "-dev-plugin-dir=/plugins",
-        ])
-        .arg(format!("-dev-root-token-id={token}"))
-        .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
-        .env_clear()
-        .env("HOME", "/tmp");
-    let _server = Process::start(server, &folder.path.join("server.log"));
+    let _server = serve(&root, port, &token, &folder);
     let address = format!("http://127.0.0.1:{port}");
     eventually(
         "the server is active",

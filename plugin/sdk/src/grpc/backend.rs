@@ -63,7 +63,17 @@ impl BackendService {
 
 /// The request as handlers see it, with the storage and system view of its mount.
 fn converted(instance: &Instance, message: Option<pb::Request>) -> Result<crate::Request, Status> {
-    convert::request(message, instance.storage.clone(), instance.system.clone())
+    // What a tick does first may be outside, before any write would be refused:
+    // it asks anew whether this node is the active one.
+    let is_tick = message
+        .as_ref()
+        .is_some_and(|message| message.operation == Operation::Rollback.as_str());
+    let system = if is_tick {
+        instance.fresh_system()
+    } else {
+        instance.system.clone()
+    };
+    convert::request(message, instance.storage.clone(), system)
         .map_err(|error| Status::invalid_argument(error.to_string()))
 }
 

@@ -37,6 +37,11 @@ impl Instance {
         }
     }
 
+    /// A system view that remembers nothing.
+    pub(super) fn fresh_system(&self) -> Arc<dyn SystemView> {
+        Arc::new(RemoteSystem::new(self.link.clone()))
+    }
+
     /// Lets running handlers end, runs the engine's own hook, then hangs up,
     /// also on those that hold the storage for longer.
     pub(super) async fn close(&self) {
