@@ -66,9 +66,15 @@ impl RoleEntry {
         let mut needs = self.grant.needs();
         if self.role_budget > 0.0 {
             needs.push(("role_budget", "shared_budgets"));
+            if !self.role_budget_duration.is_empty() {
+                needs.push(("role_budget_duration", "shared_budget_windows"));
+            }
         }
         if self.entity_budget > 0.0 {
             needs.push(("entity_budget", "shared_budgets"));
+            if !self.entity_budget_duration.is_empty() {
+                needs.push(("entity_budget_duration", "shared_budget_windows"));
+            }
         }
         needs
     }

@@ -311,3 +311,22 @@ fn entries_of_older_versions_load() {
     let entry: RoleEntry = serde_json::from_str(r#"{"models":["m"]}"#).unwrap();
     assert_eq!(entry.grant.key_alias_prefix, "vault");
 }
+
+#[tokio::test]
+async fn a_window_of_a_shared_budget_needs_a_gateway_with_windows() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let features = json!({"status": "healthy", "gateway": "llm-proxy", "version": "1", "features": ["shared_budgets"]});
+    for budget in ["role_budget", "entity_budget"] {
+        let duration = format!("{budget}_duration");
+        gateway.script.then(200, &features);
+        let role = json!({budget: 5, &duration: "30d"});
+        let text = mount.refused("roles/app", role).await;
+        assert!(
+            text.contains(&duration) && text.contains("shared_budget_windows"),
+            "{text}"
+        );
+        gateway.script.then(200, &features);
+        mount.write("roles/app", json!({budget: 5})).await.unwrap();
+    }
+}

@@ -11,7 +11,7 @@ use vault_plugin_sdk::{
 
 use crate::testing::{Gateway, Mount, generated_as};
 
-const FEATURES: &str = r#"{"status":"healthy","gateway":"llm-proxy","version":"1","features":["shared_budgets","allowed_cidrs"]}"#;
+const FEATURES: &str = r#"{"status":"healthy","gateway":"llm-proxy","version":"1","features":["shared_budgets","shared_budget_windows","allowed_cidrs"]}"#;
 
 /// A read by the entity `e-1` through a mount with an accessor.
 fn by_ada(mount: &Mount) -> Request {
