@@ -9,6 +9,7 @@ mod hash;
 mod routes;
 mod scopes;
 mod token;
+mod window;
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub(crate) use self::{
     routes::allows,
     scopes::{Scope, Scopes},
     token::{Token, TokenError},
+    window::{Period, Window},
 };
 use crate::money::NanoUsd;
 
@@ -41,7 +43,7 @@ pub(crate) struct Key {
     /// Lifetime cap; none = no cap; zero refuses the first call.
     pub(crate) max_budget: Option<NanoUsd>,
     /// Where its calls are held and charged: its own account first, then those
-    /// that it shares.
+    /// that it shares, each without a window.
     pub(crate) accounts: Arc<[AccountId]>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) blocked: bool,

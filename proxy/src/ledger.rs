@@ -120,10 +120,13 @@ impl Ledger {
 
     /// Sets `upper` aside in each account of the call, or in none and refuses. A
     /// call without accounts (the master key's) is only recorded.
-    pub(crate) async fn hold(&self, call: Call, upper: NanoUsd) -> Result<Hold, HoldError> {
+    /// Where a budget counts from zero again, the call is charged to the window
+    /// of this moment, also when it settles in a later one.
+    pub(crate) async fn hold(&self, mut call: Call, upper: NanoUsd) -> Result<Hold, HoldError> {
         if self.0.backlog.load(Ordering::Relaxed) > BACKLOG_MAX {
             return Err(HoldError::StoreUnavailable);
         }
+        call.accounts = self.current(&call.accounts).await?;
         let mut tries = 0;
         loop {
             let now = self.0.now();
@@ -152,6 +155,17 @@ impl Ledger {
                 },
             };
             return Err(self.exceeded(&call.accounts[refusing], upper));
+        }
+    }
+
+    async fn current(&self, given: &Arc<[AccountId]>) -> Result<Arc<[AccountId]>, HoldError> {
+        loop {
+            let now = self.0.clock.now();
+            let current = self.0.books().current(given, now);
+            match current {
+                Ok(current) => return Ok(current),
+                Err(unknown) => self.load(&given[unknown]).await?,
+            }
         }
     }
 
@@ -199,7 +213,7 @@ impl Ledger {
     async fn load(&self, account: &AccountId) -> Result<(), HoldError> {
         loop {
             let before = self.0.refreshed.load(Ordering::Acquire);
-            let standing = store::ledger::standing(&self.0.store, account)
+            let standing = store::ledger::window::opened(&self.0.store, account)
                 .await
                 .map_err(|error| {
                     tracing::error!(%error, "reading an account");
@@ -318,14 +332,12 @@ impl Shared {
         }
     }
 
-    /// What the store says of an account's limit now. An account that is being
+    /// What the store says of an account's definition now. An account that is being
     /// loaded meanwhile is loaded again.
     fn refresh(&self, account: &AccountId, standing: Standing) {
         let mut books = self.books();
         self.refreshed.fetch_add(1, Ordering::Release);
-        if let Some(account) = books.get_mut(account) {
-            account.limit_changed(standing.limit);
-        }
+        books.redefined(account, standing);
     }
 
     /// Frees a hold of a call that cost nothing and leaves no row.

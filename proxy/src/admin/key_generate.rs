@@ -32,10 +32,11 @@ pub(crate) async fn handle(
     let fields = Fields::parse(&body)?;
     caller.must_have(fields.scopes.unwrap_or_default())?;
     let token = token(&body)?;
-    let key = new_key(&token, &fields, state.clock.now())?;
+    let now = state.clock.now();
+    let key = new_key(&token, &fields, now)?;
     let stored = key.clone();
     let changing = state.clone();
-    let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets()));
+    let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
     let work = async move { write(&changing, &stored, fields.shared_budgets()).await };
     change(&state, work).await?;
@@ -122,7 +123,7 @@ async fn write(state: &AppState, key: &Key, budgets: &[SharedBudget]) -> Result<
         ));
     }
     store::keys::put(&mut write, key).await?;
-    let mut limits = shared_budgets::define(&mut write, budgets).await?;
+    let mut limits = shared_budgets::define(&mut write, budgets, &state.clock).await?;
     let own = AccountId::Key(key.hash);
     if store::ledger::set_limit(&mut write, &own, key.max_budget).await? {
         limits.push(own);

@@ -83,7 +83,8 @@ async fn write(
     }
     set_rules(&mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
-    let mut limits = shared_budgets::define(&mut write, fields.shared_budgets()).await?;
+    let mut limits =
+        shared_budgets::define(&mut write, fields.shared_budgets(), &state.clock).await?;
     let own = AccountId::Key(key.hash);
     if fields.max_budget.is_some()
         && store::ledger::set_limit(&mut write, &own, key.max_budget).await?

@@ -1,19 +1,25 @@
 //! Owns the field `shared_budgets` of generate and update: budgets that many
 //! keys draw on together, each named by a scope and an id. The definition that
 //! was written last holds for every key that shares the account, from the
-//! answer on; an account outlives its keys.
+//! answer on; an account outlives its keys. A budget with a duration counts from
+//! zero again in each of its windows.
 
 use serde_json::{Map, Value, json};
 use sqlx::SqliteConnection;
 
-use super::fields::{budget, printable};
+use super::{
+    fields::{budget, printable},
+    view::time,
+};
 use crate::{
     app::AppState,
+    clock::Clock,
     error::ApiError,
-    key::{AccountId, Key, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope},
+    key::{AccountId, Key, Period, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, Window},
     money::NanoUsd,
     store,
 };
+use chrono::{DateTime, Utc};
 
 /// Room for a mount's accessor and a role's name, as the engine makes them.
 const ID_CHARACTERS_MAX: usize = 255;
@@ -24,6 +30,7 @@ const FIELD: &str = "shared_budgets";
 pub(super) struct SharedBudget {
     pub(super) account: SharedAccount,
     max_budget: NanoUsd,
+    period: Option<Period>,
 }
 
 pub(super) fn parse(value: &Value) -> Result<Vec<SharedBudget>, ApiError> {
@@ -56,14 +63,6 @@ fn parse_one(entry: &Value) -> Result<SharedBudget, ApiError> {
             "the field {name} is not supported in them"
         )));
     }
-    if entry
-        .get("budget_duration")
-        .is_some_and(|one| !one.is_null())
-    {
-        return Err(refused(
-            "budget_duration is not supported yet: leave it out, for a budget without resets",
-        ));
-    }
     let scope = entry.get("scope").and_then(Value::as_str);
     let scope = scope.and_then(SharedScope::parse).ok_or_else(|| {
         let known = SharedScope::ALL.map(SharedScope::as_str).join(", ");
@@ -73,8 +72,10 @@ fn parse_one(entry: &Value) -> Result<SharedBudget, ApiError> {
         account: SharedAccount {
             scope,
             id: id(entry)?.into(),
+            window: None,
         },
         max_budget: max_budget(entry)?,
+        period: period(entry)?,
     })
 }
 
@@ -95,21 +96,38 @@ fn max_budget(entry: &Map<String, Value>) -> Result<NanoUsd, ApiError> {
     budget(given)?.ok_or_else(|| refused("max_budget is missing: say how many USD they may spend"))
 }
 
+fn period(entry: &Map<String, Value>) -> Result<Option<Period>, ApiError> {
+    let given = entry.get("budget_duration").unwrap_or(&Value::Null);
+    if given.is_null() {
+        return Ok(None);
+    }
+    let period = given.as_str().and_then(Period::parse);
+    period.map(Some).ok_or_else(|| {
+        refused("budget_duration must be a whole number and a unit (s, m, h, d, w or mo), as in 30d, of at most ten years; leave it out for a budget without resets")
+    })
+}
+
 fn refused(message: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(FIELD, format!("{FIELD}: {message}"))
 }
 
 /// Writes the definitions. Answers the accounts that may spend another amount
-/// than before.
+/// than before. `clock` is read inside of the transaction: no window that is
+/// opened before its end is later than the one that is redefined.
 pub(super) async fn define(
     write: &mut SqliteConnection,
     budgets: &[SharedBudget],
+    clock: &Clock,
 ) -> Result<Vec<AccountId>, ApiError> {
+    let now = clock.now();
     let mut changed = Vec::new();
     for budget in budgets {
-        let account = AccountId::Shared(budget.account.clone());
-        if store::ledger::set_limit(write, &account, Some(budget.max_budget)).await? {
-            changed.push(account);
+        let (account, limit) = (&budget.account, budget.max_budget);
+        let window = budget.period.and_then(|period| period.window(now));
+        if store::ledger::window::define(write, account, limit, budget.period, window).await? {
+            let current = window.map(|window| account.during(window));
+            changed.extend(current.map(AccountId::Shared));
+            changed.push(AccountId::Shared(account.clone()));
         }
     }
     Ok(changed)
@@ -123,39 +141,61 @@ pub(super) fn log(key: &Key, budgets: &[SharedBudget]) {
             account.scope = budget.account.scope.as_str(),
             account.id = &*budget.account.id,
             limit_nanousd = budget.max_budget.nanos(),
+            duration = budget.period.map(tracing::field::display),
             "shared budget defined"
         );
     }
 }
 
 /// As the answer to a definition shows them.
-pub(super) fn defined(budgets: &[SharedBudget]) -> Vec<Value> {
-    let one = |budget: &SharedBudget| shown(&budget.account, Some(budget.max_budget), None);
+pub(super) fn defined(budgets: &[SharedBudget], now: DateTime<Utc>) -> Vec<Value> {
+    let one = |budget: &SharedBudget| {
+        let window = budget.period.and_then(|period| period.window(now));
+        shown(
+            &budget.account,
+            Some(budget.max_budget),
+            budget.period,
+            window,
+        )
+    };
     budgets.iter().map(one).collect()
 }
 
 /// A key's shared budgets as they stand now, whoever defined them last.
 pub(super) async fn standing(state: &AppState, key: &Key) -> Result<Vec<Value>, ApiError> {
+    let now = state.clock.now();
     let mut budgets = Vec::new();
     for shared in key.shared() {
-        let account = AccountId::Shared(shared.clone());
-        let stored = store::ledger::standing(&state.store, &account).await?;
-        let stored = stored.unwrap_or_default();
-        let spend = state.ledger.spend(&account).unwrap_or(stored.posted);
-        budgets.push(shown(shared, stored.limit, Some(spend)));
+        let whole = AccountId::Shared(shared.clone());
+        let defined = store::ledger::standing(&state.store, &whole).await?;
+        let defined = defined.unwrap_or_default();
+        let window = defined.period.and_then(|period| period.window(now));
+        let account = window.map_or(whole, |window| AccountId::Shared(shared.during(window)));
+        let spend = match state.ledger.spend(&account) {
+            Some(posted) => posted,
+            // Nobody has called in a window that is not there yet.
+            None => store::ledger::standing(&state.store, &account)
+                .await?
+                .map_or(NanoUsd::ZERO, |stored| stored.posted),
+        };
+        let mut shown = shown(shared, defined.limit, defined.period, window);
+        shown["spend"] = json!(spend);
+        budgets.push(shown);
     }
     Ok(budgets)
 }
 
-fn shown(account: &SharedAccount, limit: Option<NanoUsd>, spend: Option<NanoUsd>) -> Value {
-    let mut shown = json!({
+fn shown(
+    account: &SharedAccount,
+    limit: Option<NanoUsd>,
+    period: Option<Period>,
+    window: Option<Window>,
+) -> Value {
+    json!({
         "scope": account.scope.as_str(),
         "id": &*account.id,
         "max_budget": limit,
-        "budget_duration": null,
-    });
-    if let Some(spend) = spend {
-        shown["spend"] = json!(spend);
-    }
-    shown
+        "budget_duration": period.map(|period| period.to_string()),
+        "budget_reset_at": window.map(|window| time(window.end)),
+    })
 }

@@ -22,7 +22,7 @@ const TIME_EXACT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 /// LiteLLM: who acts with the master key.
 const ADMIN: &str = "default_user_id";
 
-fn time(at: DateTime<Utc>) -> String {
+pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format(TIME).to_string()
 }
 

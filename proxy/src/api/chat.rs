@@ -21,7 +21,7 @@ use crate::body;
 use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
 use crate::failpoint;
-use crate::key::{AccountId, SharedScope};
+use crate::key::{AccountId, SharedScope, Window};
 use crate::ledger::{Call, Hold, HoldError};
 use crate::money::NanoUsd;
 use crate::upstream::Outgoing;
@@ -157,13 +157,26 @@ async fn hold(
             needed,
         } => {
             let whose = whose(caller, &account);
+            let resets = resets(&account);
             ApiError::budget_exceeded(
                 state.config.budget_exceeded_status,
                 format!(
-                    "Budget has been exceeded! {whose} Current cost: {spent}, Max budget: {limit}; this call may cost up to {needed}"
+                    "Budget has been exceeded! {whose} Current cost: {spent}, Max budget: {limit}; this call may cost up to {needed}{resets}"
                 ),
             )
         }
+    })
+}
+
+/// When calls are admitted again, where time alone brings that about.
+fn resets(account: &AccountId) -> String {
+    let window = match account {
+        AccountId::Shared(shared) => shared.window,
+        AccountId::Key(_) => None,
+    };
+    let at = |window: Window| window.end.format("%Y-%m-%dT%H:%M:%SZ");
+    window.map_or_else(String::new, |window| {
+        format!("; the budget counts from zero again at {}", at(window))
     })
 }
 

@@ -4,7 +4,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::KeyHash;
+use super::{KeyHash, Window};
 
 /// More than any use of them; a call is held in each.
 pub(crate) const SHARED_ACCOUNTS_MAX: usize = 8;
@@ -14,6 +14,10 @@ pub(crate) const ACCOUNTS_MAX: usize = SHARED_ACCOUNTS_MAX + 1;
 /// The scope of a key's own account, as the store and errors write it.
 const KEY_SCOPE: &str = "key";
 
+/// Stands between an id and a window; the key API takes no id with a control
+/// character in it.
+const WINDOW_SEPARATOR: char = '\t';
+
 /// One account.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum AccountId {
@@ -21,11 +25,14 @@ pub(crate) enum AccountId {
     Shared(SharedAccount),
 }
 
-/// An account that many keys draw on together. It outlives them all.
+/// An account that many keys draw on together. It outlives them all. Where its
+/// budget counts from zero again, each window is an account of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct SharedAccount {
     pub(crate) scope: SharedScope,
     pub(crate) id: Arc<str>,
+    /// None for the budget as a whole, which holds its definition.
+    pub(crate) window: Option<Window>,
 }
 
 /// What the keys of a shared account have in common. The names are a contract.
@@ -49,7 +56,7 @@ impl AccountId {
     pub(crate) fn subject(&self) -> String {
         match self {
             Self::Key(hash) => hash.to_string(),
-            Self::Shared(shared) => shared.id.to_string(),
+            Self::Shared(shared) => shared.subject(),
         }
     }
 
@@ -63,10 +70,30 @@ impl AccountId {
 }
 
 impl SharedAccount {
-    pub(crate) fn parse(scope: &str, id: &str) -> Option<Self> {
+    pub(crate) fn parse(scope: &str, subject: &str) -> Option<Self> {
         let scope = SharedScope::parse(scope)?;
+        let (id, window) = match subject.split_once(WINDOW_SEPARATOR) {
+            Some((id, window)) => (id, Some(Window::parse(window)?)),
+            None => (subject, None),
+        };
         let id = Arc::from(id);
-        Some(Self { scope, id })
+        Some(Self { scope, id, window })
+    }
+
+    /// As [`AccountId::subject`].
+    pub(crate) fn subject(&self) -> String {
+        match self.window {
+            Some(window) => format!("{}{WINDOW_SEPARATOR}{window}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
+    /// The account of one window of this budget.
+    pub(crate) fn during(&self, window: Window) -> Self {
+        Self {
+            window: Some(window),
+            ..self.clone()
+        }
     }
 }
 
@@ -92,7 +119,12 @@ impl fmt::Display for AccountId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(hash) => write!(f, "{KEY_SCOPE} {hash}"),
-            Self::Shared(shared) => write!(f, "{} {}", shared.scope.as_str(), shared.id),
+            Self::Shared(shared) => {
+                write!(f, "{} {}", shared.scope.as_str(), shared.id)?;
+                shared
+                    .window
+                    .map_or(Ok(()), |window| write!(f, " in {window}"))
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::key::Period;
 use crate::money::NanoUsd;
 
 /// Unheld allotment of an account that nothing has settled on for this long
@@ -25,6 +26,7 @@ const AHEAD_DIVISOR: i64 = 8;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Account {
     limit: Option<NanoUsd>,
+    period: Option<Period>,
     posted: NanoUsd,
     allotted: NanoUsd,
     held: NanoUsd,
@@ -41,6 +43,9 @@ pub(crate) struct Standing {
     pub(crate) posted: NanoUsd,
     /// Outstanding allotments of all processes.
     pub(crate) allotted: NanoUsd,
+    /// Of a budget that counts from zero again: its calls are charged to the
+    /// accounts of its windows.
+    pub(crate) period: Option<Period>,
 }
 
 /// A request's first try to be admitted.
@@ -80,6 +85,7 @@ impl Account {
     pub(crate) fn new(standing: Standing, now: Duration) -> Self {
         Self {
             limit: standing.limit,
+            period: standing.period,
             posted: standing.posted,
             touched: now,
             ..Self::default()
@@ -199,6 +205,10 @@ impl Account {
         self.change();
     }
 
+    pub(crate) fn period_changed(&mut self, period: Option<Period>) {
+        self.period = period;
+    }
+
     /// Nothing is allotted, so the account can be forgotten and loaded again.
     pub(crate) fn is_idle_since(&self, idle: Duration, now: Duration) -> bool {
         self.allotted == NanoUsd::ZERO && now.saturating_sub(self.touched) >= idle
@@ -211,6 +221,10 @@ impl Account {
 
     pub(crate) fn limit(&self) -> Option<NanoUsd> {
         self.limit
+    }
+
+    pub(crate) fn period(&self) -> Option<Period> {
+        self.period
     }
 
     #[cfg(test)]

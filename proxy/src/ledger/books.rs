@@ -5,15 +5,34 @@
 //! keeps it behind its lock and carries to the store what it asks for.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 
 use super::account::{Account, Standing, Take};
 use super::entry::{Amounts, Claim, Grant, NOTHING};
-use crate::key::{ACCOUNTS_MAX, AccountId};
+use crate::key::{ACCOUNTS_MAX, AccountId, KeyHash, Window, own_key};
 use crate::money::NanoUsd;
 
+/// At a few hundred bytes a key, what is remembered stays under 100 MB.
+const CURRENT_MAX: usize = 100_000;
+
 #[derive(Debug, Clone, Default)]
-pub(super) struct Books(HashMap<AccountId, Account>);
+pub(super) struct Books {
+    accounts: HashMap<AccountId, Account>,
+    /// Of the keys that share budgets which count from zero again.
+    current: HashMap<KeyHash, Current>,
+}
+
+/// Where the calls of a key are charged until a window ends.
+#[derive(Debug, Clone)]
+struct Current {
+    given: Arc<[AccountId]>,
+    accounts: Arc<[AccountId]>,
+    /// The time in which all windows of these accounts are the right ones.
+    valid: Window,
+}
 
 /// A call's first try to be admitted, in all its accounts.
 #[derive(Debug, Clone)]
@@ -39,24 +58,83 @@ pub(super) struct Short {
 
 impl Books {
     pub(super) fn get(&self, id: &AccountId) -> Option<&Account> {
-        self.0.get(id)
+        self.accounts.get(id)
     }
 
     pub(super) fn get_mut(&mut self, id: &AccountId) -> Option<&mut Account> {
-        self.0.get_mut(id)
+        self.accounts.get_mut(id)
     }
 
     /// Takes in an account unless it is there already.
     pub(super) fn insert(&mut self, id: AccountId, account: Account) {
-        self.0.entry(id).or_insert(account);
+        self.accounts.entry(id).or_insert(account);
     }
 
     pub(super) fn ids(&self) -> Vec<AccountId> {
-        self.0.keys().cloned().collect()
+        self.accounts.keys().cloned().collect()
     }
 
     pub(super) fn retain(&mut self, keep: impl FnMut(&AccountId, &mut Account) -> bool) {
-        self.0.retain(keep);
+        self.accounts.retain(keep);
+    }
+
+    /// The accounts that a call of these is charged to now: in place of a budget
+    /// that counts from zero again, its window's. The place of one that has not
+    /// been loaded is the error. It allocates once a key and window.
+    pub(super) fn current(
+        &mut self,
+        given: &Arc<[AccountId]>,
+        now: DateTime<Utc>,
+    ) -> Result<Arc<[AccountId]>, usize> {
+        let Some(key) = own_key(given) else {
+            return Ok(Arc::clone(given));
+        };
+        let is_right =
+            |known: &&Current| Arc::ptr_eq(&known.given, given) && known.valid.contains(now);
+        if let Some(known) = self.current.get(&key).filter(is_right) {
+            return Ok(Arc::clone(&known.accounts));
+        }
+        let mut windows = Vec::new();
+        for (at, id) in given.iter().enumerate() {
+            let AccountId::Shared(shared) = id else {
+                continue;
+            };
+            let period = self.accounts.get(id).ok_or(at)?.period();
+            // Outside of the calendar the budget is one without resets.
+            if let Some(window) = period.and_then(|period| period.window(now)) {
+                windows.push((at, shared.during(window), window));
+            }
+        }
+        let Some(valid) = Window::common(windows.iter().map(|(_, _, window)| *window)) else {
+            return Ok(Arc::clone(given));
+        };
+        let mut accounts = given.to_vec();
+        for (at, account, _) in windows {
+            accounts[at] = AccountId::Shared(account);
+        }
+        let accounts = Arc::<[AccountId]>::from(accounts);
+        if self.current.len() >= CURRENT_MAX {
+            // Starting afresh is cheaper than keeping an order of use.
+            self.current.clear();
+        }
+        let current = Current {
+            given: Arc::clone(given),
+            accounts: Arc::clone(&accounts),
+            valid,
+        };
+        self.current.insert(key, current);
+        Ok(accounts)
+    }
+
+    /// What the store says of an account's definition now.
+    pub(super) fn redefined(&mut self, id: &AccountId, standing: Standing) {
+        if let AccountId::Shared(_) = id {
+            self.current.clear();
+        }
+        if let Some(account) = self.accounts.get_mut(id) {
+            account.limit_changed(standing.limit);
+            account.period_changed(standing.period);
+        }
     }
 
     /// Tries to hold `need` in each of the accounts.
@@ -64,7 +142,7 @@ impl Books {
         let mut held = NOTHING;
         let mut short = None::<Box<Short>>;
         for (at, id) in ids.iter().enumerate() {
-            let Some(account) = self.0.get_mut(id) else {
+            let Some(account) = self.accounts.get_mut(id) else {
                 self.untake(ids, &held);
                 return TakeAll::Unknown(at);
             };
@@ -100,7 +178,7 @@ impl Books {
             standing,
         } in grants
         {
-            if let Some(account) = self.0.get_mut(&claim.accounts[*at]) {
+            if let Some(account) = self.accounts.get_mut(&claim.accounts[*at]) {
                 account.granted(*amount, claim.least[*at], *standing);
             }
         }
@@ -109,7 +187,7 @@ impl Books {
     /// The store refused a claim because of the account at this place. What the
     /// call held already is released apart.
     pub(super) fn refused(&mut self, claim: &Claim, at: usize, standing: Standing, now: Duration) {
-        if let Some(account) = self.0.get_mut(&claim.accounts[at]) {
+        if let Some(account) = self.accounts.get_mut(&claim.accounts[at]) {
             account.refused(claim.least[at], standing, now);
         }
     }
@@ -119,7 +197,7 @@ impl Books {
         let mut surplus = NOTHING;
         for (at, id) in ids.iter().enumerate() {
             if held[at] > NanoUsd::ZERO
-                && let Some(account) = self.0.get_mut(id)
+                && let Some(account) = self.accounts.get_mut(id)
             {
                 account.release(held[at]);
                 surplus[at] = account.give_back(now);
@@ -139,7 +217,7 @@ impl Books {
     ) -> Amounts {
         let mut releases = NOTHING;
         for (at, id) in ids.iter().enumerate() {
-            if let Some(account) = self.0.get_mut(id) {
+            if let Some(account) = self.accounts.get_mut(id) {
                 releases[at] = account.settle(held[at], cost, now);
             }
         }
@@ -148,13 +226,13 @@ impl Books {
 
     /// Counts what could turn a refusal by this account into a grant.
     pub(super) fn changes(&self, id: &AccountId) -> u64 {
-        self.0.get(id).map_or(0, Account::changes)
+        self.accounts.get(id).map_or(0, Account::changes)
     }
 
     /// Undoes a take that nobody has seen, which is no change.
     fn untake(&mut self, ids: &[AccountId], held: &Amounts) {
         for (id, amount) in ids.iter().zip(held) {
-            if let Some(account) = self.0.get_mut(id) {
+            if let Some(account) = self.accounts.get_mut(id) {
                 account.untake(*amount);
             }
         }

@@ -4,6 +4,7 @@
 //! is forgotten with its store reopened.
 
 mod shared;
+mod windows;
 
 use std::sync::Arc;
 

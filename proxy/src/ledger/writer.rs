@@ -16,7 +16,8 @@ use super::{ClaimAnswer, ClaimError, Shared};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
-use crate::store::ledger::{ApplyError, applied_batch, apply, standing};
+use crate::store::ledger::window::opened;
+use crate::store::ledger::{ApplyError, applied_batch, apply};
 
 /// Commands taken into one transaction at most.
 const BATCH_MAX: usize = 512;
@@ -197,7 +198,7 @@ impl Writer {
         };
         let mut failed = Vec::new();
         for account in self.stale.drain(..) {
-            match standing(&self.store, &account).await {
+            match opened(&self.store, &account).await {
                 Ok(standing) => shared.refresh(&account, standing.unwrap_or_default()),
                 Err(error) => {
                     tracing::error!(%error, "reading a limit again");

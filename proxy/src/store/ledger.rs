@@ -7,11 +7,12 @@
 
 pub(crate) mod recover;
 pub(crate) mod verify;
+pub(crate) mod window;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
-use crate::key::AccountId;
+use crate::key::{AccountId, Period};
 use crate::ledger::account::Standing;
 use crate::ledger::entry::{Claim, Entry, Grant, Outcome};
 use crate::money::NanoUsd;
@@ -168,7 +169,7 @@ async fn allot(
             "UPDATE account SET allotted_nanousd = allotted_nanousd + ?3
              WHERE scope = ?1 AND subject = ?2 AND (limit_nanousd IS NULL
                  OR posted_nanousd + allotted_nanousd + ?3 <= limit_nanousd)
-             RETURNING limit_nanousd, posted_nanousd, allotted_nanousd",
+             RETURNING limit_nanousd, posted_nanousd, allotted_nanousd, budget_duration",
         )
         .bind(account.scope())
         .bind(account.subject())
@@ -187,7 +188,7 @@ async fn select_standing(
     account: &AccountId,
 ) -> Result<Option<Standing>, sqlx::Error> {
     let row = sqlx::query(
-        "SELECT limit_nanousd, posted_nanousd, allotted_nanousd FROM account
+        "SELECT limit_nanousd, posted_nanousd, allotted_nanousd, budget_duration FROM account
          WHERE scope = ? AND subject = ?",
     )
     .bind(account.scope())
@@ -226,5 +227,19 @@ pub(super) fn read_standing(row: &SqliteRow) -> Result<Standing, sqlx::Error> {
         limit: limit.map(NanoUsd::from_nanos),
         posted: NanoUsd::from_nanos(row.try_get("posted_nanousd")?),
         allotted: NanoUsd::from_nanos(row.try_get("allotted_nanousd")?),
+        period: period(row)?,
     })
+}
+
+/// What cannot be read is an error, never a budget without resets.
+fn period(row: &SqliteRow) -> Result<Option<Period>, sqlx::Error> {
+    const COLUMN: &str = "budget_duration";
+    let Some(text) = row.try_get::<Option<String>, _>(COLUMN)? else {
+        return Ok(None);
+    };
+    let damaged = || sqlx::Error::ColumnDecode {
+        index: COLUMN.to_owned(),
+        source: "no duration".into(),
+    };
+    Period::parse(&text).map(Some).ok_or_else(damaged)
 }

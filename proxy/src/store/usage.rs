@@ -79,7 +79,7 @@ async fn insert_account(
 ) -> Result<(), sqlx::Error> {
     sqlx::query("INSERT INTO usage_account (scope, subject, request_id) VALUES (?, ?, ?)")
         .bind(account.scope.as_str())
-        .bind(&*account.id)
+        .bind(account.subject())
         .bind(request_id.to_string())
         .execute(connection)
         .await

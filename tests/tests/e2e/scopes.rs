@@ -39,7 +39,7 @@ async fn an_admin_key_makes_its_successor_and_is_deleted_by_it() {
         .expect("an answer");
     let ready: Value = ready.json().await.expect("JSON");
     let features = ready["features"].as_array().expect("a list");
-    for feature in ["scopes", "shared_budgets"] {
+    for feature in ["scopes", "shared_budgets", "shared_budget_windows"] {
         assert!(features.contains(&json!(feature)), "{ready}");
     }
 

@@ -211,3 +211,60 @@ async fn issuing_again_and_restarting_reset_nothing() {
     scene.gateway_mut().stop().await;
     scene.gateway.verify_ledger();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exhausted_window_refuses_until_it_ends_and_the_next_one_admits() {
+    let mut scene = Scene::new(Script {
+        completion_tokens: 10,
+        ..Script::default()
+    })
+    .await;
+    let budgets = json!([{
+        "scope": "role", "id": "m/app", "max_budget": 10.0 * TOKEN_USD, "budget_duration": "5s",
+    }]);
+    let keys = scene.keys(2, &budgets).await;
+    for round in 0..2 {
+        // A window that ends between two calls admits both: then another one.
+        let mut refused = String::new();
+        e2e::eventually(
+            "a window is exhausted",
+            Duration::from_secs(20),
+            async || {
+                let answer = scene.gateway.send(&keys[0], &call_of(10)).await;
+                let answer = answer.expect("an answer");
+                let status = answer.status().as_u16();
+                refused = answer.text().await.expect("a whole answer");
+                assert!([200, 422].contains(&status), "round {round}: {refused}");
+                status == 422
+            },
+        )
+        .await;
+        assert!(refused.contains("Role=m/app "), "{refused}");
+        assert!(
+            refused.contains("; the budget counts from zero again at 20"),
+            "{refused}"
+        );
+        e2e::eventually(
+            "the next window admits",
+            Duration::from_secs(20),
+            async || {
+                let answer = scene.gateway.send(&keys[1], &call_of(10)).await;
+                let answer = answer.expect("an answer");
+                let is_admitted = answer.status() == 200;
+                answer.bytes().await.expect("a whole answer");
+                is_admitted
+            },
+        )
+        .await;
+    }
+    let calls = scene.upstream.seen().len() as f64;
+    let mut own = 0.0;
+    for key in &keys {
+        own += scene.gateway.spend(key).await;
+    }
+    assert!(close(own, calls * 10.0 * TOKEN_USD), "{own} of {calls}");
+    let of_the_window = scene.spend(&keys[0]).await[0];
+    assert!(of_the_window <= 10.0 * TOKEN_USD + 1e-9, "{of_the_window}");
+    scene.gateway_mut().stop().await;
+    scene.gateway.verify_ledger();
+}

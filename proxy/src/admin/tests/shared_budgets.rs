@@ -67,10 +67,13 @@ async fn what_is_no_shared_budget_is_refused_and_changes_nothing() {
         (with("max_budget", json!("inf")), 400, "max_budget"),
         (with("max_budget", json!([])), 422, "number"),
         (
-            with("budget_duration", json!("30d")),
+            with("budget_duration", json!("1y")),
             400,
-            "budget_duration is not supported yet",
+            "budget_duration must be",
         ),
+        (with("budget_duration", json!("0d")), 400, "as in 30d"),
+        (with("budget_duration", json!(30)), 400, "as in 30d"),
+        (with("budget_duration", json!("30d")), 200, ""),
         (with("budget_duration", json!(null)), 200, ""),
         (with("rpm_limit", json!(1)), 400, "rpm_limit"),
     ] {
@@ -135,7 +138,8 @@ async fn the_last_definition_holds_at_once_for_every_key_that_shares_it() {
     });
     let updated = gateway.post("/key/update", &raised).await;
     let expected = json!([{
-        "scope": "role", "id": ROLE, "max_budget": 2.5, "budget_duration": null, "spend": spent,
+        "scope": "role", "id": ROLE, "max_budget": 2.5, "budget_duration": null,
+        "budget_reset_at": null, "spend": spent,
     }]);
     assert_eq!(updated.body["shared_budgets"], expected);
     assert_eq!(
@@ -197,4 +201,56 @@ async fn issuing_again_resets_nothing() {
         .admin_get(MASTER, &format!("/key/info?key={next}"))
         .await;
     assert_eq!(info.body["info"]["spend"], 0.0);
+}
+
+#[tokio::test]
+async fn a_budget_with_a_duration_says_when_it_counts_from_zero_again() {
+    let gateway = Gateway::start().await;
+    let budgets = |max_budget: f64, duration: &str| {
+        json!([{
+            "scope": "role", "id": ROLE, "max_budget": max_budget, "budget_duration": duration,
+        }])
+    };
+    let of_a_day = json!({"shared_budgets": budgets(1.0, "1d")});
+    let made = gateway.post("/key/generate", &of_a_day).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let mut expected = json!({
+        "scope": "role", "id": ROLE, "max_budget": 1.0, "budget_duration": "1d",
+        "budget_reset_at": "2027-03-02T00:00:00.000000+00:00",
+    });
+    assert_eq!(made.body["shared_budgets"], json!([expected]));
+    let (key, hash) = (text(&made, "key"), text(&made, "token"));
+    expected["spend"] = json!(0.0);
+    assert_eq!(
+        shared(&gateway, &key).await,
+        json!([expected]),
+        "nobody called"
+    );
+    assert_eq!(call(&gateway, &key).await.status, 200);
+    let spent = shared(&gateway, &key).await[0]["spend"].as_f64().unwrap();
+    assert!(spent > 0.0);
+
+    let lowered = json!({"key": hash, "shared_budgets": budgets(0.0, "1d")});
+    let updated = gateway.post("/key/update", &lowered).await;
+    assert_eq!(updated.body["shared_budgets"][0]["spend"], spent);
+    let refused = call(&gateway, &key).await;
+    assert_eq!(refused.status, 422, "{}", refused.body);
+    let message = refused.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("Role={ROLE} ")), "{message}");
+    assert!(
+        message.ends_with("the budget counts from zero again at 2027-03-02T00:00:00Z"),
+        "{message}"
+    );
+
+    let raised = json!({"key": hash, "shared_budgets": budgets(1.0, "1d")});
+    assert_eq!(gateway.post("/key/update", &raised).await.status, 200);
+    gateway.clock.advance(chrono::Duration::hours(12));
+    let (mut next, before) = (expected.clone(), spent);
+    next["budget_reset_at"] = json!("2027-03-03T00:00:00.000000+00:00");
+    assert_eq!(shared(&gateway, &key).await, json!([next]), "a new window");
+    assert_eq!(call(&gateway, &key).await.status, 200);
+    next["spend"] = json!(before);
+    assert_eq!(shared(&gateway, &key).await, json!([next]), "the same call");
+    let info = gateway.try_key(&key).await;
+    assert_eq!(info.body["info"]["spend"], 2.0 * spent, "of the key itself");
 }

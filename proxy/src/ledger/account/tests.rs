@@ -21,6 +21,7 @@ impl Bank {
             limit: self.limit.map(NanoUsd::from_nanos),
             posted: NanoUsd::from_nanos(self.posted),
             allotted: NanoUsd::from_nanos(self.allotted),
+            period: None,
         }
     }
 

@@ -40,6 +40,7 @@ impl Row {
             limit: self.limit.map(NanoUsd::from_nanos),
             posted: NanoUsd::from_nanos(self.posted),
             allotted: NanoUsd::from_nanos(self.allotted),
+            period: None,
         }
     }
 

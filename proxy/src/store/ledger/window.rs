@@ -1,0 +1,85 @@
+//! Budgets that count from zero again and again, in the store: the row of a
+//! budget holds its definition, and each of its windows is an account in a row
+//! of its own, which the first call of the window opens. Rows of old windows
+//! stay: calls may settle on them later, and verification adds them up.
+
+use sqlx::SqliteConnection;
+
+use super::{select_standing, standing};
+use crate::key::{AccountId, Period, SharedAccount, Window};
+use crate::ledger::account::Standing;
+use crate::money::NanoUsd;
+use crate::store::{Store, StoreError};
+
+/// Defines a shared budget, or defines it anew; `window` is the one that its
+/// calls are charged to now. True where anything is other than before.
+pub(crate) async fn define(
+    connection: &mut SqliteConnection,
+    budget: &SharedAccount,
+    limit: NanoUsd,
+    period: Option<Period>,
+    window: Option<Window>,
+) -> Result<bool, StoreError> {
+    let failed = || StoreError::while_doing("writing a shared budget");
+    let changed = sqlx::query(
+        "INSERT INTO account (scope, subject, limit_nanousd, budget_duration)
+         VALUES (?, ?, ?, ?)
+         ON CONFLICT (scope, subject) DO UPDATE SET limit_nanousd = excluded.limit_nanousd,
+                 budget_duration = excluded.budget_duration
+             WHERE limit_nanousd IS NOT excluded.limit_nanousd
+                 OR budget_duration IS NOT excluded.budget_duration",
+    )
+    .bind(budget.scope.as_str())
+    .bind(budget.subject())
+    .bind(limit.nanos())
+    .bind(period.map(|period| period.to_string()))
+    .execute(&mut *connection)
+    .await
+    .map_err(failed())?;
+    if let Some(window) = window {
+        sqlx::query("UPDATE account SET limit_nanousd = ?3 WHERE scope = ?1 AND subject = ?2")
+            .bind(budget.scope.as_str())
+            .bind(budget.during(window).subject())
+            .bind(limit.nanos())
+            .execute(connection)
+            .await
+            .map_err(failed())?;
+    }
+    Ok(changed.rows_affected() > 0)
+}
+
+/// Where an account stands; that of a window is opened if it is not there yet.
+/// It waits for its turn to write then, so that it does not miss a definition
+/// which is being written.
+pub(crate) async fn opened(
+    store: &Store,
+    account: &AccountId,
+) -> Result<Option<Standing>, StoreError> {
+    let found = standing(store, account).await?;
+    match account {
+        AccountId::Shared(shared) if found.is_none() && shared.window.is_some() => {
+            open(store, shared).await
+        }
+        _ => Ok(found),
+    }
+}
+
+async fn open(store: &Store, account: &SharedAccount) -> Result<Option<Standing>, StoreError> {
+    let failed = || StoreError::while_doing("opening a budget's window");
+    let mut write = store.begin_write().await?;
+    sqlx::query(
+        "INSERT INTO account (scope, subject, limit_nanousd)
+         SELECT scope, ?3, limit_nanousd FROM account WHERE scope = ?1 AND subject = ?2
+         ON CONFLICT (scope, subject) DO NOTHING",
+    )
+    .bind(account.scope.as_str())
+    .bind(&*account.id)
+    .bind(account.subject())
+    .execute(&mut *write)
+    .await
+    .map_err(failed())?;
+    let id = AccountId::Shared(account.clone());
+    let standing = select_standing(&mut *write, &id).await.map_err(failed())?;
+    write.commit().await.map_err(failed())?;
+    Ok(standing)
+}
