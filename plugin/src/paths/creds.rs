@@ -65,7 +65,7 @@ pub(crate) fn path() -> Path<State> {
         )
         .field(
             Field::new("metadata", FieldType::Map)
-                .description("Metadata beside the role's, none of whose names it may set."),
+                .description("Texts, numbers and booleans beside the role's metadata, under names that neither the role sets nor the gateway reads."),
         )
         .operation_forwarded(Operation::Read, issue)
         .operation_forwarded(Operation::Update, issue)

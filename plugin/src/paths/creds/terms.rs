@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
 use vault_plugin_sdk::{Error, FieldData};
 
 use crate::grant::{Grant, check};
 use crate::paths::roles::RoleEntry;
+
+mod metadata;
 
 #[derive(Debug)]
 pub(super) struct Terms {
@@ -36,7 +37,7 @@ impl Terms {
             }
         }
         if let Some(metadata) = fields.map_opt("metadata") {
-            add_metadata(&mut grant.metadata, metadata)?;
+            metadata::add(&mut grant.metadata, metadata)?;
         }
         let ttl = fields.duration_opt("ttl");
         if ttl.is_some_and(|ttl| ttl.is_zero()) {
@@ -122,17 +123,6 @@ fn is_covered(bound: &str, asked: &str) -> bool {
         }
     }
     text.ends_with(end)
-}
-
-fn add_metadata(metadata: &mut Map<String, Value>, asked: Map<String, Value>) -> Result<(), Error> {
-    check::metadata("metadata", &asked)?;
-    if asked.keys().any(|name| metadata.contains_key(name)) {
-        return Err(Error::user(
-            "metadata must not set a name that the role sets: leave it out, or choose another",
-        ));
-    }
-    metadata.extend(asked);
-    Ok(())
 }
 
 #[cfg(test)]

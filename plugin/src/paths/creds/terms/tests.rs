@@ -125,12 +125,58 @@ async fn more_than_the_role_allows_is_refused_with_the_bound_and_issues_nothing(
         (json!({"metadata": {"vault_role": "x"}}), "vault_"),
         (json!({"metadata": {"a": "x".repeat(20_000)}}), "at most"),
         (json!({"metadata": "x"}), "metadata"),
+        (json!({"metadata": {"job": {"a": 1}}}), "strings, numbers"),
+        (json!({"metadata": {"job": ["a"]}}), "strings, numbers"),
+        (json!({"metadata": {"job": null}}), "strings, numbers"),
     ] {
         let text = mount.refused("creds/app", data.clone()).await;
         assert!(text.contains(expected), "{data}: {text}");
     }
     assert!(gateway.script.asked().is_empty());
     assert_eq!(mount.wal_entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_name_that_controls_the_gateway_is_the_roles_alone() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    for name in [
+        "temp_budget_increase",
+        "temp_budget_expiry",
+        "model_rpm_limit",
+        "model_tpm_limit",
+        "mcp_rpm_limit",
+        "guardrails",
+        "disable_global_guardrails",
+        "opted_out_global_guardrails",
+        "policies",
+        "tags",
+        "Tags",
+        "logging",
+        "soft_budget",
+        "priority",
+        "allowed_passthrough_routes",
+        "enforced_params",
+        "throttle_on_budget_exceeded",
+        "tpd_limit",
+        "litellm_disabled_callbacks",
+        "service_account_id",
+    ] {
+        let asked = json!({"metadata": {name: 1}});
+        let text = mount.refused("creds/app", asked).await;
+        assert!(text.contains("controls the gateway"), "{name}: {text}");
+    }
+    assert!(gateway.script.asked().is_empty());
+
+    let role = json!({"metadata": {"tags": ["red"]}});
+    mount.write("roles/app", role).await.unwrap();
+    gateway.script.then(200, &generated_as(3660, json!({})));
+    let asked = json!({"metadata": {"job_tags": "7", "run": 7, "dry": true}});
+    let body = self::asked(&gateway, &mount, &asked).await;
+    assert_eq!(
+        (&body["metadata"]["tags"], &body["metadata"]["job_tags"]),
+        (&json!(["red"]), &json!("7"))
+    );
 }
 
 #[tokio::test]
