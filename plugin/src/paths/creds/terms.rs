@@ -10,6 +10,11 @@ use crate::paths::roles::RoleEntry;
 
 mod metadata;
 
+/// What a regular expression reads as more than itself; a dot is in too many
+/// names, and matches no more than one character.
+const EXPRESSION_CHARACTERS: [char; 12] =
+    ['|', '(', ')', '[', ']', '{', '}', '+', '?', '^', '$', '\\'];
+
 #[derive(Debug)]
 pub(super) struct Terms {
     pub(super) grant: Grant,
@@ -90,7 +95,7 @@ fn models_within(bound: &[String], asked: Vec<String>) -> Result<Vec<String>, Er
     };
     if !asked.iter().all(is_within) {
         return Err(Error::user(format!(
-            "models must be among the role's: {}",
+            "models must be among the role's, a pattern in the role's own words: {}",
             bound.join(", ")
         )));
     }
@@ -98,17 +103,28 @@ fn models_within(bound: &[String], asked: Vec<String>) -> Result<Vec<String>, Er
 }
 
 /// LiteLLM: `*` in an allowed model stands for any text, and
-/// `all-proxy-models` for every model. A `*` that is asked for is covered only
-/// by one, so a pattern never covers a wider one.
+/// `all-proxy-models` for every model. LiteLLM reads a name with `*` as a
+/// regular expression of which nothing is escaped, so whether one pattern
+/// covers another can't be told by its text: only the same text is covered.
 fn is_covered(bound: &str, asked: &str) -> bool {
-    if bound == asked || bound == "all-proxy-models" {
+    if bound == asked {
+        return true;
+    }
+    if asked.contains('*') {
+        return false;
+    }
+    if bound == "all-proxy-models" {
         return true;
     }
     let Some((start, rest)) = bound.split_once('*') else {
         return false;
     };
-    // These names stand for models that the pattern does not match.
-    if asked == "all-proxy-models" || asked == "all-team-models" {
+    // The first two stand for models that the pattern does not match; in the
+    // others the gateway might read more than a name.
+    if asked == "all-proxy-models"
+        || asked == "all-team-models"
+        || asked.contains(EXPRESSION_CHARACTERS)
+    {
         return false;
     }
     let Some(mut text) = asked.strip_prefix(start) else {

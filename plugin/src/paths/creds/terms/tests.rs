@@ -102,12 +102,21 @@ async fn more_than_the_role_allows_is_refused_with_the_bound_and_issues_nothing(
         (json!({"max_budget": "NaN"}), "max_budget"),
         (json!({"max_budget": "inf"}), "max_budget"),
         (json!({"max_budget": {}}), "max_budget"),
-        (json!({"models": "other"}), "among the role's: m"),
-        (json!({"models": "m,other"}), "among the role's: m"),
+        (
+            json!({"models": "other"}),
+            "among the role's, a pattern in the role's own words: m",
+        ),
+        (
+            json!({"models": "m,other"}),
+            "among the role's, a pattern in the role's own words: m",
+        ),
         (json!({"models": "m,"}), "stray comma"),
         (json!({"models": ""}), "at least one"),
         (json!({"models": ["m\u{7}"]}), "control"),
-        (json!({"models": "*"}), "among the role's: m"),
+        (
+            json!({"models": "*"}),
+            "among the role's, a pattern in the role's own words: m",
+        ),
         (json!({"rpm_limit": 11}), "at most the role's 10"),
         (json!({"rpm_limit": 0}), "rpm_limit must be above 0"),
         (json!({"rpm_limit": -1}), "rpm_limit must be above 0"),
@@ -207,13 +216,24 @@ async fn a_role_without_a_bound_says_so_to_zero() {
 }
 
 #[test]
-fn a_pattern_covers_what_it_matches_and_no_wider_pattern() {
+fn a_pattern_covers_the_names_that_it_matches_and_no_other_pattern() {
     for (bound, asked, expected) in [
         ("gpt-5", "gpt-5", true),
         ("gpt-5", "gpt-5-mini", false),
         ("openai/*", "openai/gpt-5", true),
         ("openai/*", "openai/*", true),
-        ("openai/*", "openai/gpt-*", true),
+        ("openai/*", "openai/gpt-*", false),
+        ("openai/*", "openai/x|*", false),
+        ("openai/*", "openai/x|y", false),
+        ("openai/*", "openai/(x", false),
+        ("openai/*", "openai/x?", false),
+        ("openai/*", "openai/x$", false),
+        ("openai/*", "openai/x\\d", false),
+        ("openai/x|*", "openai/x|*", true),
+        ("openai/x|y", "openai/x|y", true),
+        ("all-proxy-models", "openai/*", false),
+        ("*", "openai/*", false),
+        ("*", "openai/gpt-4.1", true),
         ("openai/gpt-*", "openai/*", false),
         ("openai/*", "*", false),
         ("openai/*", "anthropic/x", false),
