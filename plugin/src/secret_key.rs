@@ -112,6 +112,17 @@ async fn renew(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
         Err(GatewayError::Refused { status: 404, .. }) if record.base_url != client.base_url() => {
             return Err(elsewhere(&record, client.base_url(), "renewed"));
         }
+        // The same words in capitals come from an address without a key API.
+        Err(GatewayError::Refused {
+            status: 404,
+            message,
+            ..
+        }) if message.contains("not found") => {
+            return Err(Error::user(format!(
+                "the key is gone from the gateway at {}, so its lease can't be renewed: read creds again for a new one",
+                record.base_url
+            )));
+        }
         extended => extended?,
     };
     let granted = granted_ttl(life, ttl).map_err(|why| Error::coded(502, why))?;

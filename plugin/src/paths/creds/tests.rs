@@ -201,6 +201,31 @@ async fn a_renew_extends_the_key_first_and_answers_no_data() {
 }
 
 #[tokio::test]
+async fn a_renew_of_a_key_that_is_gone_says_to_read_again() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let (_, mut secret) = issued(&gateway, &mount).await;
+    secret.lease.issue_time = Some(chrono::Utc::now());
+    for (body, is_gone) in [
+        (
+            json!({"error": {"message": "Key not found in database"}}),
+            true,
+        ),
+        (
+            json!({"detail": {"error": "Key not found. Passed key=x"}}),
+            true,
+        ),
+        (json!({"detail": "Not Found"}), false),
+        (json!("<html>"), false),
+    ] {
+        gateway.script.then(404, &body);
+        let renewed = mount.on_lease(Operation::Renew, secret.clone()).await;
+        let text = renewed.unwrap_err().to_string();
+        assert_eq!(text.contains("read creds again"), is_gone, "{body}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_short_renew_does_not_shorten_later_ones() {
     let gateway = Gateway::start().await;
     let mount = Mount::at(&gateway).await;
