@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -90,6 +90,9 @@ pub(crate) struct Client {
     /// does not enforce.
     ignored: Mutex<BTreeMap<String, Vec<String>>>,
     public_url: String,
+    /// What the gateway last said of itself. The client ends with the
+    /// configuration, so another address is asked anew.
+    info: Mutex<Option<Arc<GatewayInfo>>>,
 }
 
 impl Client {
@@ -100,6 +103,7 @@ impl Client {
             transport: Transport::new(config)?,
             ignored: Mutex::default(),
             public_url: config.public_url.clone(),
+            info: Mutex::default(),
         })
     }
 
@@ -126,7 +130,23 @@ impl Client {
 
     /// Who the gateway is and what it can do. Needs no good admin key.
     pub(crate) async fn gateway(&self) -> Result<GatewayInfo, GatewayError> {
-        gateway::ask(&self.transport).await
+        let info = gateway::ask(&self.transport).await?;
+        *self.info.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(info.clone()));
+        Ok(info)
+    }
+
+    /// As `gateway`, from memory where it has answered before. A failure is not
+    /// remembered.
+    pub(crate) async fn known_gateway(&self) -> Result<Arc<GatewayInfo>, GatewayError> {
+        let known = self
+            .info
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        match known {
+            Some(info) => Ok(info),
+            None => self.gateway().await.map(Arc::new),
+        }
     }
 
     /// LiteLLM: tells its version only to an admin key.

@@ -16,7 +16,7 @@ use crate::error::GatewayError;
 use crate::paths::creds;
 use crate::paths::static_roles::{self, Predecessor, StaticKey, StaticRole};
 use crate::wal::Pending;
-use crate::{alias, failpoint, static_wal};
+use crate::{alias, failpoint, gating, static_wal};
 
 /// More former keys than this are not kept alive, so that an entry stays small
 /// however often somebody rotates by hand.
@@ -42,6 +42,7 @@ pub(crate) async fn rotate(
     mut role: StaticRole,
 ) -> Result<Rotated, Error> {
     let client = state.client(req).await?;
+    gating::still(&client, &role.grant.needs()).await?;
     let now = Utc::now();
     let due = role.schedule.next_after(now);
     let life = length(role.schedule.expiry(due, now) - now);

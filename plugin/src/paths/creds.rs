@@ -3,7 +3,9 @@
 //! Configuration and role come from memory. What a warm request waits for:
 //! whether this node is active, the mount's two TTLs (and identity, where a
 //! template asks for it) at the same time, the write-ahead entry's put, the
-//! gateway, the entry's delete. Two of these are storage.
+//! gateway, the entry's delete. Two of these are storage. A role that needs
+//! more than LiteLLM's contract also asks, once per configuration, who the
+//! gateway is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use crate::backend::State;
 use crate::client::wire::GenerateRequest;
 use crate::client::{Client, IssuedKey};
 use crate::failpoint;
+use crate::gating;
 use crate::paths::roles::RoleEntry;
 use crate::secret_key::{self, LeaseRecord};
 use crate::wal::Pending;
@@ -91,9 +94,11 @@ async fn issue(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
             Error::user(format!("unknown role {name:?}: write roles/{name} first"))
         })?;
     let terms = Terms::of(&role, &req.fields)?;
-    let (ttl, owner) = tokio::try_join!(
+    let needs = role.needs();
+    let (ttl, owner, ()) = tokio::try_join!(
         lease_ttl(&req, &role, terms.ttl),
-        owner::resolved(&req, &role)
+        owner::resolved(&req, &role),
+        gating::still(&client, &needs)
     )?;
     let wanted = wanted::request(&req, &role, &name, &terms, &owner, ttl)?;
 

@@ -13,8 +13,8 @@ use vault_plugin_sdk::{
 use crate::backend::State;
 use crate::client::KeyText;
 use crate::grant::Grant;
+use crate::static_rotation;
 use crate::static_schedule::{Schedule, TICK_SECONDS};
-use crate::{gating, static_rotation};
 
 mod delete;
 mod input;
@@ -234,7 +234,6 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
             retime(&state, &req, &name, role, &stored).await?
         }
         _ => {
-            gating::require(&state, &req, &role.grant.needs()).await?;
             let rotated = static_rotation::rotate(&state, &req, &name, role).await?;
             (rotated.role, rotated.warnings)
         }

@@ -165,3 +165,68 @@ async fn a_warm_request_puts_and_deletes_the_write_ahead_entry_and_nothing_else(
     answered(&gateway, &mount, req).await.unwrap();
     assert_eq!(*watched.seen.lock().unwrap(), ["put wal", "delete wal"]);
 }
+
+#[tokio::test]
+async fn a_role_is_not_issued_by_a_gateway_that_would_not_enforce_it() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    gateway.script.then(200, FEATURES);
+    let role = json!({"role_budget": 5, "allowed_cidrs": "10.0.0.0/8"});
+    mount.write("roles/app", role).await.unwrap();
+
+    let other = Gateway::start().await;
+    let config =
+        json!({"base_url": other.url, "master_key": "sk-canary", "verify_connection": false});
+    mount.write("config", config.clone()).await.unwrap();
+    // Asked again before each refusal, never asked for a key.
+    for _ in 0..2 {
+        let litellm = r#"{"status":"healthy"}"#;
+        other.script.then(200, litellm).then(200, litellm);
+        let text = mount.read("creds/app").await.unwrap_err().to_string();
+        assert!(
+            text.contains("would have no effect") && text.contains(&other.url),
+            "{text}"
+        );
+        mount.write("config", config.clone()).await.unwrap();
+    }
+    assert!(
+        other
+            .script
+            .asked()
+            .iter()
+            .all(|(path, _)| path == "/health/readiness")
+    );
+    assert_eq!(mount.wal_entries().await, 0);
+}
+
+#[tokio::test]
+async fn a_gateway_is_asked_who_it_is_once_and_only_where_a_role_needs_it() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    answered(&gateway, &mount, by_ada(&mount)).await.unwrap();
+    assert_eq!(gateway.script.asked().len(), 1);
+
+    gateway.script.then(200, FEATURES);
+    let role = json!({"role_budget": 5});
+    mount.write("roles/app", role).await.unwrap();
+    let config = json!({"verify_connection": false});
+    mount.write("config", config).await.unwrap();
+    let before = gateway.script.asked().len();
+    gateway.script.then(503, "{}");
+    assert!(mount.backend.handle(by_ada(&mount)).await.is_err());
+    gateway.script.then(200, FEATURES);
+    for _ in 0..2 {
+        answered(&gateway, &mount, by_ada(&mount)).await.unwrap();
+    }
+    let asked = gateway.script.asked().split_off(before);
+    let paths: Vec<&str> = asked.iter().map(|(path, _)| path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "/health/readiness",
+            "/health/readiness",
+            "/key/generate",
+            "/key/generate"
+        ]
+    );
+}
