@@ -9,6 +9,11 @@ use vault_plugin_sdk::Error;
 /// Bytes of one name: a model, an alias, a name in metadata.
 pub(crate) const MAX_NAME: usize = 255;
 const MAX_NAMES: usize = 1_000;
+/// llm-proxy: as many as it compares a call's address with.
+const MAX_CIDRS: usize = 64;
+/// A role's name is part of alias, metadata and account at the gateway, each
+/// of which is bounded.
+const MAX_ROLE_NAME: usize = 100;
 /// Above any budget that makes sense; LiteLLM and llm-proxy both take it.
 const MAX_BUDGET: f64 = 1e9;
 /// llm-proxy counts in nano-dollars: less would be nothing.
@@ -197,6 +202,11 @@ fn calls_models(route: &str) -> bool {
 /// behind the prefix are zero, an IPv4 network in IPv6 clothes is IPv4.
 pub(crate) fn cidrs(field: &str, texts: &[String]) -> Result<Vec<String>, Error> {
     names(field, texts)?;
+    if texts.len() > MAX_CIDRS {
+        return Err(Error::user(format!(
+            "{field} must hold at most {MAX_CIDRS} networks: give larger ones that hold several"
+        )));
+    }
     texts
         .iter()
         .map(|text| {
@@ -253,6 +263,17 @@ pub(crate) fn metadata(field: &str, metadata: &Map<String, Value>) -> Result<(),
     {
         return Err(Error::user(format!(
             "{field} must not set a name that begins with vault_: those are the engine's own"
+        )));
+    }
+    Ok(())
+}
+
+/// # Errors
+/// A user error that says how long a role's name may be.
+pub(crate) fn role_name(name: &str) -> Result<(), Error> {
+    if name.chars().count() > MAX_ROLE_NAME {
+        return Err(Error::user(format!(
+            "the name of a role must be at most {MAX_ROLE_NAME} characters"
         )));
     }
     Ok(())

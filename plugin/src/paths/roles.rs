@@ -175,6 +175,7 @@ async fn save(
     change: fn(Option<RoleEntry>, &FieldData) -> Result<RoleEntry, Error>,
 ) -> Result<Option<Response>, Error> {
     let name = req.fields.string("name");
+    check::role_name(&name)?;
     // The gateway is asked before the lock is taken, because it may be slow,
     // and only about what this write itself says.
     let wanted = change(load(req, &name).await?, &req.fields)?;

@@ -12,7 +12,7 @@ use vault_plugin_sdk::{
 
 use crate::backend::State;
 use crate::client::KeyText;
-use crate::grant::Grant;
+use crate::grant::{Grant, check};
 use crate::static_rotation;
 use crate::static_schedule::{Schedule, TICK_SECONDS};
 
@@ -226,6 +226,7 @@ pub(crate) fn time(time: DateTime<Utc>) -> Value {
 
 async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let name = req.fields.string("name");
+    check::role_name(&name)?;
     let _working = state.statics.lock(&name).await;
     let stored = load(&req, &name).await?;
     let role = input::merged(stored.clone(), &req.fields)?;

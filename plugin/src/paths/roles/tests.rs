@@ -242,6 +242,34 @@ async fn a_field_without_effect_is_warned_of_once_the_gateway_has_told() {
 }
 
 #[tokio::test]
+async fn names_and_networks_are_bounded_as_at_the_gateway() {
+    let mount = Mount::new();
+    for path in ["roles", "static-roles"] {
+        let path = format!("{path}/{}", "a".repeat(101));
+        let data = json!({"models": "m", "rotation_period": "1h"});
+        let text = mount.refused(&path, data).await;
+        assert!(text.contains("at most 100 characters"), "{path}: {text}");
+    }
+    let longest = format!("roles/{}", "a".repeat(100));
+    mount.write(&longest, json!({"models": "m"})).await.unwrap();
+
+    let networks = |count: u8| {
+        (0..count)
+            .map(|i| format!("10.0.{i}.0/24"))
+            .collect::<Vec<_>>()
+    };
+    let text = mount
+        .refused("roles/a", json!({"allowed_cidrs": networks(65)}))
+        .await;
+    assert!(text.contains("at most 64 networks"), "{text}");
+    // The next thing that is missing: a gateway to ask.
+    let text = mount
+        .refused("roles/a", json!({"allowed_cidrs": networks(64)}))
+        .await;
+    assert!(text.contains("config first"), "{text}");
+}
+
+#[tokio::test]
 async fn two_bounds_for_one_entity_are_warned_of() {
     const PROXY: &str =
         r#"{"status":"healthy","gateway":"llm-proxy","features":["shared_budgets"]}"#;
