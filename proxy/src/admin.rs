@@ -23,28 +23,22 @@ use axum::{
 use http::HeaderValue;
 use serde_json::{Map, Value};
 
-use crate::{
-    app::AppState,
-    auth::{Admitted, Caller},
-    body,
-    error::ApiError,
-    key::KeyHash,
-};
+use crate::{app::AppState, auth::Admitted, body, error::ApiError, key::KeyHash};
 
 /// No change to a key needs more; the data plane's limit is for prompts.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Names the fields of a request that are LiteLLM's and have no effect here.
 const IGNORED_HEADER: &str = "x-llm-proxy-ignored";
 
-/// The body, and the caller as it stands once the body is there.
+/// The body, and who was let in, as it stands once the body is there.
 async fn read_body(
     state: &AppState,
     request: Request,
-) -> Result<(Caller, Map<String, Value>), ApiError> {
+) -> Result<(Admitted, Map<String, Value>), ApiError> {
     let admitted = Admitted::of(&request)?;
     let body = body::read_object(request, BODY_BYTES_MAX).await?;
-    let caller = admitted.again(state).await?;
-    Ok((caller, body))
+    let admitted = admitted.again(state).await?;
+    Ok((admitted, body))
 }
 
 /// Runs a change to its end, whatever becomes of the client.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{answer, change, key_not_found, named_key, read_body, view};
 use crate::{
     app::AppState,
-    auth::Caller,
+    auth::Admitted,
     error::ApiError,
     key::{Key, KeyHash},
     store::{self, StoreError},
@@ -37,14 +37,13 @@ enum Turn {
 }
 
 async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Response, ApiError> {
-    let (caller, body) = read_body(state, request).await?;
+    let (admitted, body) = read_body(state, request).await?;
     let hash = named_key(&body)?
         .ok_or_else(|| ApiError::validation("missing", ["body", "key"], "Field required"))?;
     let changing = state.clone();
-    let key = change(
-        state,
-        async move { write(&changing, &caller, hash, turn).await },
-    )
+    let key = change(state, async move {
+        write(&changing, &admitted, hash, turn).await
+    })
     .await?;
     let spend = view::spend(state, &key).await?;
     let row = view::stored(&key, &spend, state.clock.now());
@@ -53,11 +52,12 @@ async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Respon
 
 async fn write(
     state: &AppState,
-    caller: &Caller,
+    admitted: &Admitted,
     hash: KeyHash,
     turn: Turn,
 ) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
+    let caller = admitted.within(state, &mut write).await?;
     // Also when it is not found: an earlier change may have failed half-way.
     let changed = state.keys.invalidate_on_drop([hash]);
     let mut key = store::keys::find(&mut write, hash)

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{answer, change, read_body};
 use crate::{
     app::AppState,
+    auth::Admitted,
     error::ApiError,
     failpoint,
     key::{AccountId, KeyHash},
@@ -24,7 +25,7 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (_caller, body) = read_body(&state, request).await?;
+    let (admitted, body) = read_body(&state, request).await?;
     let (keys, aliases) = (names(&body, "keys")?, names(&body, "key_aliases")?);
     if keys.is_empty() && aliases.is_empty() {
         return Err(ApiError::validation(
@@ -42,11 +43,8 @@ pub(crate) async fn handle(
     // LiteLLM: the answer repeats the whole list, also what was not there.
     let echoed: Vec<String> = keys.iter().chain(&aliases).cloned().collect();
     let changing = state.clone();
-    change(
-        &state,
-        async move { delete(&changing, &keys, &aliases).await },
-    )
-    .await?;
+    let work = async move { delete(&changing, &admitted, &keys, &aliases).await };
+    change(&state, work).await?;
     Ok(answer(json!({ "deleted_keys": echoed }), &[]))
 }
 
@@ -63,8 +61,14 @@ fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError
     }
 }
 
-async fn delete(state: &AppState, keys: &[String], aliases: &[String]) -> Result<(), ApiError> {
+async fn delete(
+    state: &AppState,
+    admitted: &Admitted,
+    keys: &[String],
+    aliases: &[String],
+) -> Result<(), ApiError> {
     let mut write = state.store.begin_write().await?;
+    admitted.within(state, &mut write).await?;
     let mut hashes: Vec<KeyHash> = keys
         .iter()
         .filter_map(|key| KeyHash::from_key_or_hash(key))

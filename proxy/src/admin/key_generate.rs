@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     app::AppState,
+    auth::Admitted,
     error::ApiError,
     failpoint,
     key::{self, AccountId, Key, KeyType, Scopes, Token, TokenError},
@@ -28,9 +29,8 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (caller, body) = read_body(&state, request).await?;
+    let (admitted, body) = read_body(&state, request).await?;
     let fields = Fields::parse(&body)?;
-    caller.must_have(fields.scopes.unwrap_or_default())?;
     let token = token(&body)?;
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
@@ -38,7 +38,7 @@ pub(crate) async fn handle(
     let changing = state.clone();
     let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
-    let work = async move { write(&changing, &stored, fields.shared_budgets()).await };
+    let work = async move { write(&changing, &admitted, &stored, fields.shared_budgets()).await };
     change(&state, work).await?;
     let shown = shown(&token, &key, &spend, state.clock.now());
     Ok(answer(shown, &ignored))
@@ -109,8 +109,15 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
     Ok(key)
 }
 
-async fn write(state: &AppState, key: &Key, budgets: &[SharedBudget]) -> Result<(), ApiError> {
+async fn write(
+    state: &AppState,
+    admitted: &Admitted,
+    key: &Key,
+    budgets: &[SharedBudget],
+) -> Result<(), ApiError> {
     let mut write = state.store.begin_write().await?;
+    let caller = admitted.within(state, &mut write).await?;
+    caller.must_have(key.scopes)?;
     if let Some(alias) = &key.alias
         && store::keys::find_alias(&mut write, alias).await?.is_some()
     {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::AppState,
-    auth::Caller,
+    auth::{Admitted, Caller},
     error::ApiError,
     failpoint,
     key::{AccountId, Key, KeyHash},
@@ -29,9 +29,8 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let (caller, body) = read_body(&state, request).await?;
+    let (admitted, body) = read_body(&state, request).await?;
     let fields = Fields::parse(&body)?;
-    caller.must_have(fields.scopes.unwrap_or_default())?;
     let ignored = fields.ignored.clone();
     let named = named_key(&body)?;
     if named.is_none() && fields.alias.as_ref().is_none_or(Option::is_none) {
@@ -43,7 +42,7 @@ pub(crate) async fn handle(
     }
     let changing = state.clone();
     let key = change(&state, async move {
-        write(&changing, &caller, named, &fields).await
+        write(&changing, &admitted, named, &fields).await
     })
     .await?;
     let spend = view::spend(&state, &key).await?;
@@ -65,23 +64,20 @@ fn as_sent(body: &Map<String, Value>) -> Option<Value> {
 
 async fn write(
     state: &AppState,
-    caller: &Caller,
+    admitted: &Admitted,
     named: Option<KeyHash>,
     fields: &Fields,
 ) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
+    let caller = admitted.within(state, &mut write).await?;
     // Also when it is not found: an earlier change may have failed half-way.
     let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
-    caller.must_have(key.scopes)?;
     // An alias that named the key is no new alias.
-    if named.is_some()
-        && let Some(alias) = &fields.alias
-    {
-        rename(&mut write, &mut key, alias.as_deref()).await?;
-    }
-    set_rules(&mut key, fields, state.clock.now())?;
+    let alias = fields.alias.as_ref().filter(|_| named.is_some());
+    rename(&mut write, &mut key, alias).await?;
+    set_rules(&caller, &mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
     let mut limits =
         shared_budgets::define(&mut write, fields.shared_budgets(), &state.clock).await?;
@@ -105,7 +101,14 @@ async fn write(
     Ok(key)
 }
 
-fn set_rules(key: &mut Key, fields: &Fields, now: DateTime<Utc>) -> Result<(), ApiError> {
+fn set_rules(
+    caller: &Caller,
+    key: &mut Key,
+    fields: &Fields,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    caller.must_have(key.scopes)?;
+    caller.must_have(fields.scopes.unwrap_or_default())?;
     if let Some(duration) = fields.duration {
         key.expires_at = match duration {
             Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
@@ -143,8 +146,9 @@ async fn find(
 async fn rename(
     write: &mut SqliteConnection,
     key: &mut Key,
-    alias: Option<&str>,
+    alias: Option<&Option<String>>,
 ) -> Result<(), ApiError> {
+    let Some(alias) = alias else { return Ok(()) };
     if let Some(alias) = alias
         && store::keys::find_alias(write, alias)
             .await?
@@ -152,6 +156,6 @@ async fn rename(
     {
         return Err(alias_taken(alias));
     }
-    key.alias = alias.map(str::to_owned);
+    key.alias.clone_from(alias);
     Ok(())
 }

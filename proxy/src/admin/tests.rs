@@ -2,6 +2,7 @@
 
 mod changes;
 mod cidrs;
+mod ended_callers;
 mod listing;
 mod scopes;
 mod shared_budgets;

@@ -2,17 +2,21 @@
 //! key that has the scope which the router's table names for that route. Called
 //! by the router; handlers receive the caller that was let in.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
+use sqlx::SqliteConnection;
 
 use super::{Caller, Peer, authenticate, authenticate_again, authorize_route};
 use crate::{
     app::AppState,
     error::ApiError,
     key::{Scope, Scopes},
+    store,
 };
 
 /// What a route of the admin plane asks of its caller.
@@ -29,6 +33,7 @@ pub(crate) struct Admitted {
     pub(crate) caller: Caller,
     need: Need,
     peer: Peer,
+    path: String,
 }
 
 /// Refuses who may not call the route; the handler finds [`Admitted`] among the
@@ -40,13 +45,14 @@ pub(crate) async fn admit(
 ) -> Result<Response, ApiError> {
     let peer = Peer::of(request.extensions());
     let caller = authenticate(&state, request.headers(), peer).await?;
-    check(&caller, need)?;
-    if !caller.is_ordinary() {
-        authorize_route(&caller, request.uri().path())?;
-    }
-    request
-        .extensions_mut()
-        .insert(Admitted { caller, need, peer });
+    let path = request.uri().path().to_owned();
+    may_call(&caller, need, &path)?;
+    request.extensions_mut().insert(Admitted {
+        caller,
+        need,
+        peer,
+        path,
+    });
     Ok(next.run(request).await)
 }
 
@@ -65,9 +71,30 @@ impl Admitted {
     ///
     /// # Errors
     /// As [`admit`].
-    pub(crate) async fn again(self, state: &AppState) -> Result<Caller, ApiError> {
-        let caller = authenticate_again(state, self.caller, self.peer).await?;
-        check(&caller, self.need)?;
+    pub(crate) async fn again(mut self, state: &AppState) -> Result<Self, ApiError> {
+        self.caller = authenticate_again(state, self.caller, self.peer).await?;
+        may_call(&self.caller, self.need, &self.path)?;
+        Ok(self)
+    }
+
+    /// The caller as this transaction sees it. A change waits for the one
+    /// writer, and what ended the caller meanwhile must not be undone by it.
+    ///
+    /// # Errors
+    /// As [`admit`].
+    pub(crate) async fn within(
+        &self,
+        state: &AppState,
+        write: &mut SqliteConnection,
+    ) -> Result<Caller, ApiError> {
+        let Caller::Key(known) = &self.caller else {
+            return Ok(Caller::Master);
+        };
+        let key = store::keys::find(write, known.hash).await?;
+        let key = key.ok_or_else(super::unknown)?;
+        super::check(state, &key, self.peer)?;
+        let caller = Caller::Key(Arc::new(key));
+        may_call(&caller, self.need, &self.path)?;
         Ok(caller)
     }
 }
@@ -92,6 +119,14 @@ impl Caller {
             Some(lacking) => Err(lacks(lacking)),
         }
     }
+}
+
+fn may_call(caller: &Caller, need: Need, path: &str) -> Result<(), ApiError> {
+    check(caller, need)?;
+    if caller.is_ordinary() {
+        return Ok(());
+    }
+    authorize_route(caller, path)
 }
 
 fn check(caller: &Caller, need: Need) -> Result<(), ApiError> {
