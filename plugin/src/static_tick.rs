@@ -9,7 +9,6 @@ use rand::RngExt;
 use vault_plugin_sdk::{Error, Request};
 
 use crate::backend::State;
-use crate::paths::config;
 use crate::paths::static_roles::{self, StaticRole};
 use crate::static_rotation;
 
@@ -20,8 +19,9 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// Called by the server each minute, on the active node only.
 ///
 /// # Errors
-/// When the mount goes and a key could not be ended: the server then keeps the
-/// mount. At any other time failures are logged and tried again.
+/// When the mount goes and a key could not be ended. Vault: the server logs that
+/// and removes the mount all the same, so each such key is logged here. At any
+/// other time failures are logged and tried again.
 pub(crate) async fn run(state: Arc<State>, req: Request) -> Result<(), Error> {
     if req.system.tainted().await? {
         return end_all(&state, &req).await;
@@ -130,16 +130,8 @@ async fn lengthen(state: &Arc<State>, req: &Request, name: &str) -> Result<(), E
 /// Ends all keys of a mount that goes. A mount that comes back, as after a
 /// move, gives each role a new key in its first minute.
 async fn end_all(state: &Arc<State>, req: &Request) -> Result<(), Error> {
-    let names = static_roles::names(req).await?;
-    if !names.is_empty() && config::load(req).await?.is_none() {
-        // Nothing can be ended, now or later, and the mount must be able to go.
-        tracing::error!(
-            "the mount goes and names no gateway: its static keys end by their own expiry"
-        );
-        return Ok(());
-    }
     let mut failed = 0_usize;
-    for name in names {
+    for name in static_roles::names(req).await? {
         if let Err(error) = end_keys(state, req, &name).await {
             tracing::warn!(role = name, %error, "the keys of a static role could not be ended");
             failed += 1;
@@ -149,7 +141,7 @@ async fn end_all(state: &Arc<State>, req: &Request) -> Result<(), Error> {
         return Err(Error::coded(
             502,
             format!(
-                "the keys of {failed} static roles could not be ended at the gateway: see the log and try again, or delete config to let the keys end by their own expiry"
+                "the keys of {failed} static roles could not be ended at the gateway, and the mount goes all the same: the log names each key and until when it works, delete them at the gateway"
             ),
         ));
     }
@@ -164,10 +156,33 @@ async fn end_keys(state: &Arc<State>, req: &Request, name: &str) -> Result<(), E
     if !role.retire_all(Utc::now()) {
         return Ok(());
     }
+    let ended = end_retired(state, req, name, &mut role).await;
+    if ended.is_err() {
+        // The storage may be cleared at once, and with it all that is known of them.
+        for left in &role.predecessors {
+            tracing::error!(
+                role = name,
+                key.alias = left.key_alias,
+                key.hash = left.key_hash,
+                gateway = left.base_url,
+                expires_at = %left.expires_at,
+                "the mount goes and this static key could not be ended: it works until it expires, unless it is deleted at the gateway"
+            );
+        }
+    }
+    ended
+}
+
+async fn end_retired(
+    state: &Arc<State>,
+    req: &Request,
+    name: &str,
+    role: &mut StaticRole,
+) -> Result<(), Error> {
     // First of all the entry says so: a key that is ended and still handed out
     // would be worse than one that lives a little longer.
-    static_roles::save(req, name, &role).await?;
+    static_roles::save(req, name, role).await?;
     state.statics.queue().schedule(name, role.next_work());
     let client = state.client(req).await?;
-    static_rotation::end_predecessors(&client, req, name, &mut role).await
+    static_rotation::end_predecessors(&client, req, name, role).await
 }

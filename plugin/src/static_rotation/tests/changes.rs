@@ -1,5 +1,7 @@
 //! Writes to a static role that exists, a mount that goes, and standbys.
 
+use std::sync::{Arc, Mutex};
+
 use chrono::{TimeDelta, Utc};
 use serde_json::json;
 use vault_plugin_sdk::{Error, Operation, ReplicationState};
@@ -97,11 +99,55 @@ async fn a_mount_that_goes_ends_its_keys_and_one_that_stays_gets_new_ones() {
 }
 
 #[tokio::test]
-async fn a_mount_that_names_no_gateway_can_go() {
-    let world = World::start().await;
-    world.delete("config").await.unwrap();
-    world.system.set_tainted(true);
-    world.tick().await.unwrap();
+async fn each_key_that_a_mount_leaves_behind_is_named_with_its_end() {
+    for has_config in [true, false] {
+        let (log, world) = (Log::default(), World::start().await);
+        let answer = world.read("static-creds/app").await;
+        if !has_config {
+            world.delete("config").await.unwrap();
+        }
+        world.break_gateway();
+        world.system.set_tainted(true);
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::ERROR)
+            .with_writer(move || writer.clone())
+            .finish();
+        // Of this thread, which runs all of the test's tasks.
+        let logging = tracing::subscriber::set_default(subscriber);
+        let told = world.tick().await.unwrap_err();
+        drop(logging);
+        assert!(told.to_string().contains("all the same"), "{told}");
+        let text = log.text();
+        let expires = answer["expires_at"].as_str().unwrap();
+        let minute = expires[..16].replace('T', " ");
+        for part in ["key_alias", "key_hash"] {
+            assert!(text.contains(answer[part].as_str().unwrap()), "{text}");
+        }
+        assert!(text.contains(&minute) && text.contains("ERROR"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]
