@@ -56,15 +56,23 @@ impl Queue {
         self.put(role, Place { at, failures: 0 });
     }
 
-    /// The role's work failed: it waits, longer each time. `jitter` is a random
-    /// number from 0 to 1, so that many roles do not come back at once.
-    pub(crate) fn retry(&mut self, role: &str, now: DateTime<Utc>, jitter: f64) {
+    /// The role's work failed: it waits, longer each time, but not much longer
+    /// than `spacing`, the time between two of its rotations: its key dies when
+    /// two were missed. `jitter` is a random number from 0 to 1, so that many
+    /// roles do not come back at once.
+    pub(crate) fn retry(
+        &mut self,
+        role: &str,
+        now: DateTime<Utc>,
+        spacing: TimeDelta,
+        jitter: f64,
+    ) {
         let failures = self
             .roles
             .get(role)
             .map_or(0, |place| place.failures)
             .saturating_add(1);
-        let at = now + backoff(failures, jitter);
+        let at = now + backoff(failures, spacing, jitter);
         self.put(role, Place { at, failures });
     }
 
@@ -97,9 +105,10 @@ impl Queue {
 }
 
 /// Doubles with each failure up to a bound, half of it at random.
-fn backoff(failures: u32, jitter: f64) -> TimeDelta {
+fn backoff(failures: u32, spacing: TimeDelta, jitter: f64) -> TimeDelta {
     let doublings = failures.saturating_sub(1).min(8);
-    let longest = (FIRST_RETRY * (1 << doublings)).min(LAST_RETRY);
+    let bound = spacing.clamp(FIRST_RETRY, LAST_RETRY);
+    let longest = (FIRST_RETRY * (1 << doublings)).min(bound);
     let half = longest / 2;
     #[expect(
         clippy::cast_possible_truncation,

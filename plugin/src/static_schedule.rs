@@ -50,6 +50,12 @@ impl Schedule {
         }
     }
 
+    /// The time between the next rotation and the one after it.
+    pub(crate) fn spacing(&self, now: DateTime<Utc>) -> TimeDelta {
+        let next = self.next_after(now);
+        self.next_after(next) - next
+    }
+
     /// Whether a rotation that was due at `due` may still be done.
     pub(crate) fn is_open(&self, due: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         match self {

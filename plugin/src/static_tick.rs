@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rand::RngExt;
 use vault_plugin_sdk::{Error, Request};
 
@@ -36,16 +36,22 @@ pub(crate) async fn run(state: Arc<State>, req: Request) -> Result<(), Error> {
         };
         if let Err(error) = work(&state, &req, &name).await {
             tracing::warn!(role = name, %error, "the work on a static role failed and is tried again; its key stays in use");
-            retry(&state, &name);
+            retry(&state, &req, &name).await;
         }
     }
     Ok(())
 }
 
 /// Lets the role come back after a pause that grows with each failure.
-pub(crate) fn retry(state: &State, name: &str) {
+pub(crate) async fn retry(state: &State, req: &Request, name: &str) {
+    let now = Utc::now();
+    // One that can't be read comes back as soon as one that rotates often.
+    let spacing = match static_roles::load(req, name).await {
+        Ok(Some(role)) => role.schedule.spacing(now),
+        Ok(None) | Err(_) => TimeDelta::zero(),
+    };
     let jitter = rand::rng().random_range(0.0..1.0);
-    state.statics.queue().retry(name, Utc::now(), jitter);
+    state.statics.queue().retry(name, now, spacing, jitter);
 }
 
 async fn fill_queue(state: &State, req: &Request) {

@@ -68,5 +68,5 @@ async fn make_due(state: &State, req: &Request, name: &str, alias: Option<&str>)
     if let Err(error) = saved.await {
         tracing::warn!(role = name, %error, "a rotation that was asked for could not be put off");
     }
-    static_tick::retry(state, name);
+    static_tick::retry(state, req, name).await;
 }

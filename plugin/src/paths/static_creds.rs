@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use vault_plugin_sdk::{Error, Field, FieldType, Operation, Path, Request, Response, generic_name};
 
 use crate::backend::State;
-use crate::paths::static_roles::{self, time};
+use crate::paths::static_roles::{self, StaticKey, StaticRole, time};
+use crate::static_schedule::TICK_SECONDS;
 
 const SYNOPSIS: &str = "The key of a static role.";
 const DESCRIPTION: &str = "Answers the key that is in use, without a lease: everyone who reads it \
@@ -53,6 +54,9 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
         data.insert("base_url".into(), json!(url));
     }
     let mut response = Response::data(data);
+    if let Some(warning) = late(&name, &role, key, Utc::now()) {
+        response = response.warn(warning);
+    }
     if client.is_none_or(|client| client.base_url() != key.base_url) {
         response = response.warn(format!(
             "the key was issued at {}, which config does not name any more: rotate-role/{name} issues one where it does",
@@ -60,4 +64,21 @@ async fn read(state: Arc<State>, req: Request) -> Result<Option<Response>, Error
         ));
     }
     Ok(Some(response))
+}
+
+/// What the reader should know of a key that nobody replaced in time.
+fn late(name: &str, role: &StaticRole, key: &StaticKey, now: DateTime<Utc>) -> Option<String> {
+    let cure = format!(
+        "the server's log says why, it is tried again by itself, and rotate-role/{name} tries at once"
+    );
+    if key.expires_at <= now {
+        return Some(format!(
+            "the key has expired and does not work, because its rotation fails: {cure}"
+        ));
+    }
+    // A rotation waits for the server's next minute, and that may be a full one.
+    let patience = TimeDelta::seconds(i64::try_from(2 * TICK_SECONDS).unwrap_or_default());
+    (role.next_rotation <= now - patience).then(|| {
+        format!("the rotation of the key is overdue, and the key works until expires_at: {cure}")
+    })
 }

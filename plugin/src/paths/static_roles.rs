@@ -274,7 +274,7 @@ async fn retime(
             Err(error) => Err(error),
         };
         if let Err(error) = aligned {
-            crate::static_tick::retry(state, name);
+            crate::static_tick::retry(state, req, name).await;
             warnings.push(format!(
                 "the key's own expiry could not be moved yet ({error}): this is tried again"
             ));

@@ -61,9 +61,16 @@ fn failures_wait_longer_each_time_up_to_a_bound() {
         (60, 300, 600),
         (u32::MAX, 300, 600),
     ] {
-        assert_eq!(backoff(failures, 0.0), TimeDelta::seconds(least));
-        assert_eq!(backoff(failures, 1.0), TimeDelta::seconds(most));
-        assert_eq!(backoff(failures, f64::NAN), TimeDelta::seconds(least));
+        let day = TimeDelta::days(1);
+        assert_eq!(backoff(failures, day, 0.0), TimeDelta::seconds(least));
+        assert_eq!(backoff(failures, day, 1.0), TimeDelta::seconds(most));
+        assert_eq!(backoff(failures, day, f64::NAN), TimeDelta::seconds(least));
+        for (spacing, bound) in [(0, 60), (60, 60), (150, 150), (3600, 600)] {
+            assert_eq!(
+                backoff(failures, TimeDelta::seconds(spacing), 1.0),
+                TimeDelta::seconds(most.min(bound))
+            );
+        }
     }
 }
 
@@ -73,16 +80,16 @@ fn a_failing_role_lets_the_others_pass_and_a_success_starts_over() {
     queue.schedule("bad", minute(1));
     queue.schedule("good", minute(2));
     assert_eq!(queue.claim(minute(2)).as_deref(), Some("bad"));
-    queue.retry("bad", minute(2), 1.0);
+    queue.retry("bad", minute(2), TimeDelta::days(1), 1.0);
     assert_eq!(queue.claim(minute(2)).as_deref(), Some("good"));
     queue.schedule("good", minute(100));
 
     assert_eq!(queue.claim(minute(3)).as_deref(), Some("bad"));
-    queue.retry("bad", minute(3), 1.0);
+    queue.retry("bad", minute(3), TimeDelta::days(1), 1.0);
     assert_eq!(queue.claim(minute(4)), None, "the second wait is longer");
     assert_eq!(queue.claim(minute(5)).as_deref(), Some("bad"));
     queue.schedule("bad", minute(6));
     assert_eq!(queue.claim(minute(6)).as_deref(), Some("bad"));
-    queue.retry("bad", minute(6), 1.0);
+    queue.retry("bad", minute(6), TimeDelta::days(1), 1.0);
     assert!(queue.claim(minute(7)).is_some(), "counted from the start");
 }

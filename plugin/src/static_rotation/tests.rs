@@ -4,8 +4,8 @@
 
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
-use vault_plugin_sdk::Error;
 use vault_plugin_sdk::testing::Fault;
+use vault_plugin_sdk::{Error, Operation};
 
 mod changes;
 mod cuts;
@@ -57,6 +57,32 @@ async fn a_due_rotation_replaces_the_key_and_ends_the_former() {
     assert_ne!(key, former);
     assert_eq!(world.alive(), [key]);
     assert_eq!(world.entry("app").await.unwrap().predecessors.len(), 0);
+}
+
+#[tokio::test]
+async fn a_key_that_is_overdue_or_expired_is_handed_out_with_a_warning() {
+    let world = World::start().await;
+    for (overdue, life, expected) in [
+        (1, 9, None),
+        (3, 9, Some("is overdue")),
+        (3, -1, Some("has expired")),
+    ] {
+        world
+            .let_pass(|role| {
+                role.next_rotation = Utc::now() - TimeDelta::minutes(overdue);
+                let key = role.current.as_mut().unwrap();
+                key.expires_at = Utc::now() + TimeDelta::minutes(life);
+            })
+            .await;
+        let answer = world
+            .handle(Operation::Read, "static-creds/app", json!({}))
+            .await;
+        let warnings = answer.unwrap().unwrap().warnings;
+        assert_eq!(warnings.len(), usize::from(expected.is_some()));
+        if let (Some(expected), Some(told)) = (expected, warnings.first()) {
+            assert!(told.contains(expected), "{told}");
+        }
+    }
 }
 
 #[tokio::test]
