@@ -23,6 +23,11 @@ const BUDGET: Duration = Duration::from_secs(20);
 /// and removes the mount all the same, so each such key is logged here. At any
 /// other time failures are logged and tried again.
 pub(crate) async fn run(state: Arc<State>, req: Request) -> Result<(), Error> {
+    // Vault Enterprise: performance secondaries tick too, and the primary's
+    // roles are not theirs to rotate.
+    if !req.system.writes_here().await? {
+        return Ok(());
+    }
     if req.system.tainted().await? {
         return end_all(&state, &req).await;
     }

@@ -83,9 +83,9 @@ pub(crate) fn path() -> Path<State> {
         .field(Field::new("verify_connection", FieldType::Bool).description("Prove address and key by a call before saving (default true)."))
         .field(Field::new("public_url", FieldType::String).description("Address that creds hands out to applications as base_url; left out of the answer when empty."))
         .operation(Operation::Read, read)
-        .operation_forwarded(Operation::Create, write)
-        .operation_forwarded(Operation::Update, write)
-        .operation_forwarded(Operation::Delete, delete)
+        .operation_on_primary(Operation::Create, write)
+        .operation_on_primary(Operation::Update, write)
+        .operation_on_primary(Operation::Delete, delete)
         .exists(exists)
         .help(SYNOPSIS, DESCRIPTION)
 }

@@ -31,13 +31,13 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 pub(crate) fn path() -> Path<State> {
     Path::new("config/rotate-root")
-        .operation_forwarded(Operation::Update, rotate)
+        .operation_on_primary(Operation::Update, rotate)
         .help(SYNOPSIS, DESCRIPTION)
 }
 
 pub(crate) fn short_path() -> Path<State> {
     Path::new("rotate-root")
-        .operation_forwarded(Operation::Update, rotate)
+        .operation_on_primary(Operation::Update, rotate)
         .help(SYNOPSIS, DESCRIPTION)
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn path() -> Path<State> {
         .field(
             Field::new("name", FieldType::LowerCaseString).description("Name of the static role."),
         )
-        .operation_forwarded(Operation::Update, rotate)
+        .operation_on_primary(Operation::Update, rotate)
         .help(SYNOPSIS, DESCRIPTION)
 }
 

@@ -165,9 +165,9 @@ pub(crate) fn path() -> Path<State> {
         .field(Field::new("rotation_window", FieldType::DurationSecond).description("How long after a time of rotation_schedule a rotation may still happen, at least 1h; one that is later waits for the next time. 0 means no window."))
         .field(Field::new("grace_period", FieldType::DurationSecond).description("How long the former key works after a rotation (default 0)."))
         .operation(Operation::Read, read)
-        .operation_forwarded(Operation::Create, write)
-        .operation_forwarded(Operation::Update, write)
-        .operation_forwarded(Operation::Delete, delete::delete)
+        .operation_on_primary(Operation::Create, write)
+        .operation_on_primary(Operation::Update, write)
+        .operation_on_primary(Operation::Delete, delete::delete)
         .exists(exists)
         .help(SYNOPSIS, DESCRIPTION)
 }

@@ -170,6 +170,34 @@ async fn a_standby_forwards_and_does_nothing() {
 }
 
 #[tokio::test]
+async fn a_performance_secondary_leaves_writes_and_rotations_to_the_primary() {
+    let world = World::start().await;
+    world.make_due().await;
+    world
+        .system
+        .set_replication_bits(ReplicationState::PERFORMANCE_SECONDARY);
+    let made = world.calls_made();
+    for (operation, path) in [
+        (Operation::Update, "config"),
+        (Operation::Delete, "config"),
+        (Operation::Update, "config/rotate-root"),
+        (Operation::Update, "rotate-root"),
+        (Operation::Update, "rotate-role/app"),
+        (Operation::Update, "static-roles/app"),
+        (Operation::Delete, "static-roles/app"),
+    ] {
+        let answer = world.handle(operation, path, json!({})).await;
+        assert!(matches!(answer, Err(Error::ReadOnly)), "{path}: {answer:?}");
+    }
+    for is_tainted in [false, true] {
+        world.system.set_tainted(is_tainted);
+        world.tick().await.unwrap();
+    }
+    assert_eq!(world.calls_made(), made);
+    world.working_key().await;
+}
+
+#[tokio::test]
 async fn times_that_are_left_out_stay_and_a_new_kind_replaces_the_old() {
     let world = World::start().await;
     for (write, expected) in [
