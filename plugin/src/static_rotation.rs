@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use vault_plugin_sdk::{Error, Request};
 
 use crate::backend::State;
-use crate::client::wire::GenerateRequest;
+use crate::client::wire::{GenerateRequest, Told};
 use crate::client::{Client, Deleted, IssuedKey};
 use crate::error::GatewayError;
 use crate::paths::creds;
@@ -194,7 +194,7 @@ pub(crate) async fn align_expiry(
     }
     let asked = length(expiry - now);
     let life = client.extend(&key.key_hash, asked).await?;
-    let life = life.flatten().unwrap_or(asked);
+    let life = bounded(life, asked).map_err(|why| Error::coded(502, why))?;
     key.expires_at = now + TimeDelta::from_std(life).unwrap_or_default();
     static_roles::save(req, name, role).await
 }
@@ -225,18 +225,7 @@ fn granted(
     until_due: TimeDelta,
 ) -> Result<(Duration, Vec<String>), String> {
     let mut warnings = creds::granted::warnings(issued, wanted)?;
-    let life = match issued.life {
-        None => wanted.duration,
-        Some(None) => return Err("the gateway gave the key no expiry".into()),
-        Some(Some(life)) => life,
-    };
-    if life > wanted.duration + length(TOLERANCE) {
-        return Err(format!(
-            "the gateway gave the key a life of {}s where {}s were asked",
-            life.as_secs(),
-            wanted.duration.as_secs()
-        ));
-    }
+    let life = bounded(issued.life, wanted.duration)?;
     if life <= length(until_due) {
         return Err(format!(
             "the gateway lets a key live {}s only, which is not until its next rotation: rotate more often, or raise the gateway's upper bound for durations",
@@ -250,6 +239,20 @@ fn granted(
         ));
     }
     Ok((life, warnings))
+}
+
+/// The life that was granted, which must not be longer than was asked.
+fn bounded(life: Told<Duration>, asked: Duration) -> Result<Duration, String> {
+    match life {
+        None => Ok(asked),
+        Some(None) => Err("the gateway gave the key no expiry".into()),
+        Some(Some(life)) if life > asked + length(TOLERANCE) => Err(format!(
+            "the gateway gave the key a life of {}s where {}s were asked",
+            life.as_secs(),
+            asked.as_secs()
+        )),
+        Some(Some(life)) => Ok(life),
+    }
 }
 
 /// Makes the issued key the role's own, and the one it had a former key.

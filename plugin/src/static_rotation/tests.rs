@@ -13,6 +13,8 @@ mod world;
 
 use world::{World, hash_of, hourly};
 
+use crate::paths::static_roles::StaticRole;
+
 #[tokio::test]
 async fn a_new_role_has_its_key_at_once() {
     let world = World::start().await;
@@ -269,6 +271,22 @@ async fn a_gateway_that_grants_too_short_a_life_is_refused() {
     let answer = world.write("static-roles/app", hourly(&json!({}))).await;
     let warnings = answer.unwrap().unwrap().warnings;
     assert!(warnings[0].contains("4000s"), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn a_lengthened_life_that_was_not_asked_for_is_not_believed() {
+    for told in [Value::Null, json!(Utc::now() + TimeDelta::days(9))] {
+        let world = World::start().await;
+        let before = world.entry("app").await.unwrap();
+        world.gateway.lock().unwrap().updated_expiry = Some(told.clone());
+        let period = json!({"rotation_period": "2h"});
+        let answer = world.write("static-roles/app", period).await;
+        let warnings = answer.unwrap().unwrap().warnings;
+        assert!(warnings[0].contains("the gateway gave"), "{warnings:?}");
+        let after = world.entry("app").await.unwrap();
+        let expires_at = |role: StaticRole| role.current.unwrap().expires_at;
+        assert_eq!(expires_at(after), expires_at(before), "{told}");
+    }
 }
 
 #[tokio::test]

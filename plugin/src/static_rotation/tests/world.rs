@@ -37,6 +37,8 @@ pub(super) struct Model {
     issued: usize,
     /// The longest life that it grants, in seconds.
     pub(super) longest: Option<i64>,
+    /// What it says of the expiry that an update asked for.
+    pub(super) updated_expiry: Option<Value>,
 }
 
 impl Model {
@@ -76,6 +78,8 @@ impl Model {
             return (404, json!({"error": {"message": "Key not found."}}));
         };
         self.keys.get_mut(&alias).unwrap().1 = expires;
+        let told = self.updated_expiry.clone();
+        let expires = told.unwrap_or_else(|| json!(expires));
         (200, json!({"updated_at": now, "expires": expires}))
     }
 
