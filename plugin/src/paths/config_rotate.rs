@@ -64,10 +64,13 @@ async fn rotate(state: Arc<State>, req: Request) -> Result<Option<Response>, Err
     let new = proved(&req, &old, &next, &successor).await?;
     let predecessor = root_wal::put_predecessor(&req, &old).await?;
     failpoint::hit("rotate.before_save").await;
-    // A failure here tells nothing of what storage holds: the rollback looks.
-    state
+    let saved = state
         .change_config(put_json(req.storage.as_ref(), config::STORAGE_KEY, &next))
-        .await?;
+        .await;
+    if let Err(error) = saved {
+        spare_predecessor(&req, &old, &predecessor).await;
+        return Err(error);
+    }
     failpoint::hit("rotate.saved").await;
     forget(&req, &successor).await;
 
@@ -76,6 +79,18 @@ async fn rotate(state: Arc<State>, req: Request) -> Result<Option<Response>, Err
     let mut response = Response::data(data);
     response.warnings.extend(warning);
     Ok(Some(response))
+}
+
+/// A failure to save tells nothing of what storage holds. Where it holds the
+/// old key, nothing was replaced: a rollback that finds a third key, written by
+/// an operator meanwhile, must not take the old one for replaced.
+async fn spare_predecessor(req: &Request, old: &Client, predecessor: &WalId) {
+    match config::load(req).await {
+        Ok(Some(entry)) if entry.master_key.hash() == old.own_key_hash() => {
+            forget(req, predecessor).await;
+        }
+        Ok(_) | Err(_) => {}
+    }
 }
 
 /// The configuration with a new admin key in place of the old one.

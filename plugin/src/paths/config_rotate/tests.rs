@@ -241,6 +241,23 @@ async fn a_config_written_after_a_crash_is_kept_and_both_others_go() {
 }
 
 #[tokio::test]
+async fn a_save_that_fails_replaces_nothing_whatever_is_written_next() {
+    let gateway = FakeAdmin::start(Style::LlmProxy).await;
+    let mount = rotated_once(&gateway).await;
+    let old = stored(&mount).await;
+    let storage = Arc::new(FaultStorage::new(mount.storage.clone()));
+    storage.set(Some(Fault::At(5)));
+    rotate_on(&mount, storage).await.unwrap_err();
+    mount
+        .write("config", json!({"master_key": STATIC_KEY}))
+        .await
+        .unwrap();
+    assert_eq!(roll_back(&mount).await, None);
+    assert_eq!(gateway.aliases(), [old.master_key_alias]);
+    assert_eq!(mount.wal_entries().await, 0);
+}
+
+#[tokio::test]
 async fn a_young_entry_and_a_config_being_written_are_left_alone() {
     let gateway = FakeAdmin::start(Style::LlmProxy).await;
     let mount = cut_before_save(&gateway).await;
