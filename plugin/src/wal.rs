@@ -139,14 +139,29 @@ pub(crate) async fn undo(
     exists: bool,
 ) -> Result<WalOutcome, Error> {
     let age = Utc::now() - created_at;
-    if age > GIVEN_UP_AFTER.max(TimeDelta::seconds(entry.life_seconds.into())) {
-        tracing::error!(
-            key.alias = entry.key_alias,
-            gateway = entry.base_url,
-            "giving up on a key whose issuing was cut short: its own expiry has ended it"
-        );
-        return Ok(WalOutcome::Done);
+    let is_given_up = age > GIVEN_UP_AFTER.max(TimeDelta::seconds(entry.life_seconds.into()));
+    // Tried once more even then: the server may have been down all the time.
+    match deleted(state, req, entry, age, exists).await {
+        Err(error) if is_given_up => {
+            tracing::error!(
+                key.alias = entry.key_alias,
+                gateway = entry.base_url,
+                %error,
+                "giving up on a key whose issuing was cut short: its own expiry has ended it"
+            );
+            Ok(WalOutcome::Done)
+        }
+        outcome => outcome,
     }
+}
+
+async fn deleted(
+    state: &State,
+    req: &Request,
+    entry: &WalEntry,
+    age: TimeDelta,
+    exists: bool,
+) -> Result<WalOutcome, Error> {
     let client = state.client(req).await?;
     if !exists && age < min_age(client.request_timeout()) && !is_last_call(req).await? {
         return Ok(WalOutcome::Keep);
@@ -183,7 +198,30 @@ pub(crate) fn min_age(request_timeout: Duration) -> TimeDelta {
 
 #[cfg(all(test, not(feature = "failpoints")))]
 mod tests {
+    use serde_json::json;
+    use vault_plugin_sdk::Operation;
+
     use super::*;
+    use crate::testing::{Gateway, Mount};
+
+    #[tokio::test]
+    async fn a_key_is_given_up_only_after_its_deletion_was_tried() {
+        for (status, answer) in [(200, json!({"deleted_keys": ["x"]})), (500, json!({}))] {
+            let gateway = Gateway::start().await;
+            let mount = Mount::at(&gateway).await;
+            gateway.script.then(status, &answer);
+            let entry = WalEntry {
+                key_alias: "vault-app-x".into(),
+                base_url: gateway.url.clone(),
+                life_seconds: 60,
+            };
+            let req = mount.request(Operation::Rollback, "").build();
+            let long_ago = Utc::now() - TimeDelta::hours(25);
+            let outcome = undo(&State::default(), &req, &entry, long_ago, false).await;
+            assert_eq!(outcome.unwrap(), WalOutcome::Done);
+            assert_eq!(gateway.script.asked()[0].0, "/key/delete");
+        }
+    }
 
     #[test]
     fn min_age_is_twice_the_timeout_and_a_margin_and_at_least_a_minute() {
