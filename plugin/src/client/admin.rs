@@ -89,7 +89,13 @@ impl Client {
             self.transport.call(Method::GET, &path, &Value::Null).await;
         match answer {
             Ok(answer) => Ok(Some(answer.body.info)),
-            Err(GatewayError::Refused { status: 404, .. }) => Ok(None),
+            // LiteLLM: its words. Any other 404 is an address that serves no such
+            // call, where nothing is proved.
+            Err(GatewayError::Refused {
+                status: 404,
+                message,
+                ..
+            }) if message.contains("Key not found") => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -283,3 +283,13 @@ async fn each_recorded_key_names_the_user_of_its_successor() {
         }
     }
 }
+
+#[tokio::test]
+async fn only_the_gateways_own_words_make_the_admin_key_a_static_one() {
+    let (gateway, client) = at_a_gateway().await;
+    let elsewhere = serde_json::json!({"detail": "Not Found"});
+    let unknown = serde_json::json!({"error": {"message": "Key not found in database"}});
+    gateway.script.then(404, &elsewhere).then(404, &unknown);
+    assert!(client.own_key().await.is_err());
+    assert!(client.own_key().await.unwrap().is_none());
+}
