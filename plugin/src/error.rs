@@ -29,6 +29,15 @@ pub(crate) enum GatewayError {
         status: u16,
         message: String,
     },
+    #[error(
+        "the gateway at {base_url} does not let the admin key {verb} keys ({message}): write a master_key to config that may, at a gateway with scopes one that has {scope}"
+    )]
+    LacksScope {
+        base_url: String,
+        verb: &'static str,
+        scope: &'static str,
+        message: String,
+    },
     #[error("the gateway at {base_url} refused with status {status}: {message}")]
     Refused {
         base_url: String,
@@ -55,7 +64,7 @@ impl GatewayError {
             Self::Unreachable { reason, .. } => {
                 [NO_CONNECTION, FORBIDDEN_ADDRESS, BAD_CERTIFICATE].contains(reason)
             }
-            Self::AdminKeyRefused { .. } => true,
+            Self::AdminKeyRefused { .. } | Self::LacksScope { .. } => true,
             Self::Refused { .. } | Self::Failed { .. } | Self::Unexpected { .. } => false,
         }
     }
@@ -65,7 +74,9 @@ impl From<GatewayError> for sdk::Error {
     fn from(error: GatewayError) -> Self {
         let text = error.to_string();
         match error {
-            GatewayError::AdminKeyRefused { .. } | GatewayError::Refused { .. } => Self::user(text),
+            GatewayError::AdminKeyRefused { .. }
+            | GatewayError::LacksScope { .. }
+            | GatewayError::Refused { .. } => Self::user(text),
             GatewayError::Unreachable { .. }
             | GatewayError::Failed { .. }
             | GatewayError::Unexpected { .. } => Self::coded(502, text),

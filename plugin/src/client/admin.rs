@@ -13,7 +13,9 @@ use super::{Client, Deleted, MasterKey};
 use crate::error::GatewayError;
 
 /// What the engine calls, and nothing more.
-const SCOPES: [&str; 2] = ["keys.read", "keys.write"];
+const SCOPES: [&str; 2] = [READ, WRITE];
+const READ: &str = "keys.read";
+const WRITE: &str = "keys.write";
 /// LiteLLM: the role whose keys may manage the keys of others.
 const ADMIN_ROLE: &str = "proxy_admin";
 
@@ -168,9 +170,12 @@ impl Client {
     /// Proves that the configured key may read and write keys, by calls that
     /// change nothing.
     pub(crate) async fn prove_admin(&self) -> Result<(), GatewayError> {
-        self.verify().await?;
+        self.verify()
+            .await
+            .map_err(|error| lacking(error, "read", READ))?;
         // No key has this hash: nobody finds the text whose digest is all zeros.
-        match self.delete_hash(&"0".repeat(64)).await? {
+        let deleted = self.delete_hash(&"0".repeat(64)).await;
+        match deleted.map_err(|error| lacking(error, "write", WRITE))? {
             Deleted::Absent => Ok(()),
             Deleted::Now => Err(self
                 .transport
@@ -180,5 +185,23 @@ impl Client {
 
     pub(crate) fn own_key_hash(&self) -> String {
         self.transport.master_key().hash()
+    }
+}
+
+/// A key that is known and may not do this. LiteLLM: 401 where it may not write,
+/// which after a good reading says the same as 403.
+fn lacking(error: GatewayError, verb: &'static str, scope: &'static str) -> GatewayError {
+    match error {
+        GatewayError::AdminKeyRefused {
+            base_url,
+            status,
+            message,
+        } if status == 403 || scope == WRITE => GatewayError::LacksScope {
+            base_url,
+            verb,
+            scope,
+            message,
+        },
+        error => error,
     }
 }

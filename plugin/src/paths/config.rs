@@ -15,7 +15,7 @@ use crate::client::{Client, MasterKey};
 
 const SYNOPSIS: &str = "The gateway that keys are issued at, and the admin key for it.";
 const DESCRIPTION: &str = "Write base_url and master_key of an llm-proxy or LiteLLM gateway. \
-Both are proved by a call before they are saved, unless verify_connection is false. The admin key \
+Both are proved by calls that change nothing before they are saved, unless verify_connection is false. The admin key \
 can be written but never read. A field that an update leaves out stays as it is.";
 
 pub(crate) const STORAGE_KEY: &str = "config";
@@ -80,7 +80,7 @@ pub(crate) fn path() -> Path<State> {
         .field(Field::new("tls_server_name", FieldType::String).description("DNS name to send to the gateway and to demand of its certificate, where that is not the host of base_url."))
         .field(Field::new("insecure_tls", FieldType::Bool).description("Accept any certificate of the gateway. For tests only."))
         .field(Field::new("request_timeout", FieldType::DurationSecond).description("How long one call of the gateway may take (default 10s, at most 60s)."))
-        .field(Field::new("verify_connection", FieldType::Bool).description("Prove address and key by a call before saving (default true)."))
+        .field(Field::new("verify_connection", FieldType::Bool).description("Prove address and key before saving, by calls that change nothing (default true)."))
         .field(Field::new("public_url", FieldType::String).description("Address that creds hands out to applications as base_url; left out of the answer when empty."))
         .operation(Operation::Read, read)
         .operation_on_primary(Operation::Create, write)
@@ -125,7 +125,7 @@ async fn write(state: Arc<State>, req: Request) -> Result<Option<Response>, Erro
     // Built even where nothing is called, so that what can't work is not saved.
     let client = Client::new(&entry)?;
     if entry.verify_connection {
-        client.verify().await?;
+        client.prove_admin().await?;
     }
     state
         .change_config(put_json(req.storage.as_ref(), STORAGE_KEY, &entry))
@@ -159,12 +159,20 @@ pub(crate) fn warnings(entry: &ConfigEntry) -> Vec<String> {
 
 async fn delete(state: Arc<State>, req: Request) -> Result<Option<Response>, Error> {
     let _writing = state.writing.lock().await;
+    let made = load(&req).await.ok().flatten();
+    let made = made.map(|entry| entry.master_key_alias);
     state
         .change_config(async { Ok(req.storage.delete(STORAGE_KEY).await?) })
         .await?;
-    Ok(Some(Response::default().warn(
+    let mut response = Response::default().warn(
         "leases of this mount can't be revoked until config is written again; their keys end by their own expiry",
-    )))
+    );
+    if let Some(alias) = made.filter(|alias| !alias.is_empty()) {
+        response = response.warn(format!(
+            "the admin key {alias} that rotate-root made was known to this mount alone and is lost; it is still good at its gateway: delete it there, and write config with another one"
+        ));
+    }
+    Ok(Some(response))
 }
 
 /// The stored entry with the fields of an update laid over it.

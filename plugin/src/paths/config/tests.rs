@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vault_plugin_sdk::put_json;
 
-use crate::testing::{GOOD_CONFIG, Mount};
+use crate::testing::{GOOD_CONFIG, Gateway, Mount};
 
 #[tokio::test]
 async fn read_never_answers_the_admin_key() {
@@ -161,4 +161,39 @@ async fn an_unreachable_gateway_is_502_and_is_not_saved() {
         "{text}"
     );
     assert!(mount.read("config").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_key_that_may_not_read_or_write_is_refused_with_the_scope_it_lacks() {
+    let forbidden = json!({"error": {"message": "the key lacks a scope"}});
+    let keys = json!({"keys": [], "total_count": 0, "current_page": 1, "total_pages": 0});
+    for (reads, status, scope) in [
+        (false, 403, "keys.read"),
+        (true, 403, "keys.write"),
+        (true, 401, "keys.write"),
+    ] {
+        let (gateway, mount) = (Gateway::start().await, Mount::new());
+        if reads {
+            gateway.script.then(200, &keys);
+        }
+        gateway.script.then(status, &forbidden);
+        let config = json!({"base_url": gateway.url, "master_key": "sk-canary"});
+        let text = mount.refused("config", config).await;
+        assert!(text.contains(scope) && !text.contains("canary"), "{text}");
+        assert!(mount.read("config").await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_tells_of_the_admin_key_that_is_lost_with_it() {
+    for (alias, warnings) in [("", 1), ("vault-root-x", 2)] {
+        let mount = Mount::new();
+        let stored = json!({"base_url": "http://127.0.0.1:4001", "master_key": "sk-canary", "master_key_alias": alias});
+        put_json(mount.storage.as_ref(), "config", &stored)
+            .await
+            .unwrap();
+        let told = mount.delete("config").await.unwrap().unwrap().warnings;
+        assert_eq!(told.len(), warnings, "{told:?}");
+        assert!(told.last().unwrap().contains(alias), "{told:?}");
+    }
 }
