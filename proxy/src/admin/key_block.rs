@@ -65,6 +65,7 @@ async fn write(
         .ok_or_else(key_not_found)?;
     if turn == Turn::On {
         caller.must_have(key.scopes)?;
+        caller.must_bind(&key)?;
     }
     key.blocked = turn == Turn::Off;
     key.updated_at = state.clock.now();

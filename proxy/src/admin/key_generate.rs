@@ -118,6 +118,7 @@ async fn write(
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
     caller.must_have(key.scopes)?;
+    caller.must_bind(key)?;
     if let Some(alias) = &key.alias
         && store::keys::find_alias(&mut write, alias).await?.is_some()
     {

@@ -117,7 +117,7 @@ fn set_rules(
     }
     fields.apply(key);
     key.updated_at = now;
-    Ok(())
+    caller.must_bind(key)
 }
 
 async fn find(

@@ -1,5 +1,6 @@
 //! The key API against a real SQLite file, through the routers.
 
+mod bounds;
 mod changes;
 mod cidrs;
 mod ended_callers;

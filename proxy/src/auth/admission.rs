@@ -15,7 +15,7 @@ use super::{Caller, Peer, authenticate, authenticate_again, authorize_route};
 use crate::{
     app::AppState,
     error::ApiError,
-    key::{Scope, Scopes},
+    key::{Key, Scope, Scopes},
     store,
 };
 
@@ -119,6 +119,34 @@ impl Caller {
             Some(lacking) => Err(lacks(lacking)),
         }
     }
+
+    /// Whether the caller may leave behind a key of this kind: an admin key
+    /// holds itself and every other that it writes to its own bounds.
+    ///
+    /// # Errors
+    /// 403 that names the bound which `written` lacks.
+    pub(crate) fn must_bind(&self, written: &Key) -> Result<(), ApiError> {
+        let Self::Key(key) = self else {
+            return Ok(());
+        };
+        if written.scopes.is_empty() {
+            return Ok(());
+        }
+        if let Some(end) = key.expires_at
+            && written.expires_at.is_none_or(|at| at > end)
+        {
+            return Err(wider("duration", "ends later than your own key"));
+        }
+        if !key.allowed_cidrs.is_empty() && written.allowed_cidrs != key.allowed_cidrs {
+            let what = "has other allowed_cidrs than your own key";
+            return Err(wider("allowed_cidrs", what));
+        }
+        if !key.allowed_routes.is_empty() && written.allowed_routes != key.allowed_routes {
+            let what = "has other allowed_routes than your own key";
+            return Err(wider("allowed_routes", what));
+        }
+        Ok(())
+    }
 }
 
 fn may_call(caller: &Caller, need: Need, path: &str) -> Result<(), ApiError> {
@@ -147,6 +175,13 @@ fn check(caller: &Caller, need: Need) -> Result<(), ApiError> {
         (false, _) if key.scopes.has(scope) => Ok(()),
         (false, _) => Err(lacks(scope)),
     }
+}
+
+fn wider(field: &'static str, what: &str) -> ApiError {
+    ApiError::forbidden(format!(
+        "this admin key {what}: give it the bounds that yours has, as GET /key/info shows them, or use the master key"
+    ))
+    .with_param(field)
 }
 
 fn lacks(scope: Scope) -> ApiError {

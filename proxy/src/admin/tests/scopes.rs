@@ -136,11 +136,13 @@ async fn nobody_comes_by_a_scope_through_a_key_that_lacks_it() {
         .await;
     assert_eq!(shown.body["info"]["expires"], Value::Null);
     assert_eq!(shown.body["info"]["scopes"], json!([WRITE, "models.write"]));
+    let twin = json!({"scopes": [WRITE], "key_type": "management"});
+    let grown = json!({"key": ordinary, "scopes": [WRITE], "key_type": "management"});
     for (path, body) in [
-        ("/key/generate", json!({"scopes": [WRITE]})),
+        ("/key/generate", twin),
         ("/key/generate", json!({"max_budget": 1})),
+        ("/key/update", grown),
         ("/key/update", json!({"key": own, "duration": "1h"})),
-        ("/key/update", json!({"key": ordinary, "scopes": [WRITE]})),
         // What only takes away needs no more than keys.write.
         ("/key/block", json!({"key": strong})),
         ("/key/delete", json!({"keys": [strong]})),
