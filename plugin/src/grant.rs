@@ -1,6 +1,7 @@
 //! What a key may do: the fields that roles and static roles share, from their
 //! declaration to the request that asks the gateway for such a key.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -215,6 +216,13 @@ impl Grant {
             needs.push(("model_max_budget", "model_max_budget"));
         }
         needs
+    }
+
+    /// The fields that a request of this grant sets beyond those that every
+    /// request has.
+    pub(crate) fn sets(&self) -> BTreeSet<String> {
+        let request = self.request(String::new(), Duration::ZERO, Map::new());
+        request.more.into_iter().map(|(field, _)| field).collect()
     }
 
     /// This grant with the named fields that only `key_request` sets.

@@ -19,6 +19,8 @@ pub(crate) struct GatewayInfo {
     pub(crate) version: Option<String>,
     /// What it can do beyond LiteLLM's contract; always empty on LiteLLM.
     pub(crate) features: BTreeSet<String>,
+    /// Fields that it accepts and that have no effect; empty where it does not tell.
+    pub(crate) ignored: BTreeSet<String>,
     /// How far the gateway's clock is ahead of this machine's, to the second.
     pub(crate) clock_difference: Option<TimeDelta>,
 }
@@ -55,6 +57,8 @@ struct Readiness {
     litellm_version: Option<String>,
     #[serde(default)]
     features: BTreeSet<String>,
+    #[serde(default)]
+    ignored: BTreeSet<String>,
 }
 
 pub(super) async fn ask(transport: &Transport) -> Result<GatewayInfo, GatewayError> {
@@ -73,6 +77,11 @@ pub(super) async fn ask(transport: &Transport) -> Result<GatewayInfo, GatewayErr
         },
         features: if is_llm_proxy {
             told.features
+        } else {
+            BTreeSet::new()
+        },
+        ignored: if is_llm_proxy {
+            told.ignored
         } else {
             BTreeSet::new()
         },

@@ -10,6 +10,7 @@ use crate::backend::State;
 use crate::client::{Client, GatewayInfo, OwnKey};
 use crate::error::GatewayError;
 use crate::gating::{self, Need};
+use crate::grant::Grant;
 use crate::paths::{config, roles, static_roles};
 
 const SYNOPSIS: &str = "Whether the gateway and its admin key work, and what it does not enforce.";
@@ -199,13 +200,20 @@ async fn unenforced(
     for name in roles::names(req).await? {
         if let Some(role) = roles::load(req, &name).await? {
             let path = format!("roles/{name}");
-            tell_role(&mut told, client, info, path, &role.needs());
+            tell_role(&mut told, client, info, path, &role.grant, &role.needs());
         }
     }
     for name in static_roles::names(req).await? {
         if let Some(role) = static_roles::load(req, &name).await? {
             let path = format!("static-roles/{name}");
-            tell_role(&mut told, client, info, path, &role.grant.needs());
+            tell_role(
+                &mut told,
+                client,
+                info,
+                path,
+                &role.grant,
+                &role.grant.needs(),
+            );
         }
     }
     Ok(told)
@@ -216,14 +224,23 @@ fn tell_role(
     client: &Client,
     info: &GatewayInfo,
     path: String,
+    grant: &Grant,
     needs: &[Need],
 ) {
     let lacking = gating::lacking(info, needs)
         .map(|(field, feature)| format!("{field}: needs a gateway with the feature {feature}"));
-    let ignored = client.ignored(&path).into_iter();
-    let ignored = ignored
+    let is_needed = |field: &str| needs.iter().any(|(needed, _)| *needed == field);
+    let mut without_effect = grant.sets();
+    without_effect.retain(|field| info.ignored.contains(field) && !is_needed(field));
+    let ignored = client
+        .ignored(&path)
+        .into_iter()
+        .filter(|field| !without_effect.contains(field))
         .map(|field| format!("{field}: the gateway said at the last issue that it has no effect"));
-    let reasons: Vec<String> = lacking.chain(ignored).collect();
+    let known = without_effect
+        .iter()
+        .map(|field| format!("{field}: has no effect at this gateway"));
+    let reasons: Vec<String> = lacking.chain(known).chain(ignored).collect();
     if !reasons.is_empty() {
         told.insert(path, json!(reasons));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vault_plugin_sdk::{
     Error, Field, FieldData, FieldType, Operation, Path, Request, Response, generic_name, get_json,
     put_json,
@@ -183,6 +183,7 @@ async fn save(
     let mut needs = wanted.needs();
     needs.retain(|(field, _)| said(field));
     gating::require(state, req, &needs).await?;
+    let without_effect = without_effect(state, req, &name, &wanted).await;
 
     let _writing = state.writing.lock().await;
     let role = change(load(req, &name).await?, &req.fields)?;
@@ -191,7 +192,7 @@ async fn save(
     state.roles.forget(&name);
     saved?;
     let mut warnings = warnings(&role);
-    warnings.extend(without_effect(state, req, &name, &role).await);
+    warnings.extend(without_effect);
     if role.entity_budget > 0.0 && req.fields.is_set("entity_budget") {
         warnings.extend(other_bound(req, &name, &role).await?);
     }
@@ -234,25 +235,35 @@ fn warnings(role: &RoleEntry) -> Vec<String> {
     warnings.into_iter().map(str::to_owned).collect()
 }
 
-/// What the gateway said at the role's last issue that it does not enforce, as
-/// far as the role still asks for it. Asks nobody: the gateway tells only then.
-async fn without_effect(
-    state: &State,
-    req: &Request,
-    name: &str,
-    role: &RoleEntry,
-) -> Option<String> {
-    let client = state.client(req).await.ok()?;
-    let asked = role
-        .grant
-        .request(String::new(), Duration::ZERO, Map::new())
-        .more;
+/// What the gateway says that it does not enforce, of what the role asks for:
+/// of itself, and where it does not tell, at the role's last issue. A gateway
+/// that can't be asked keeps no role from being written.
+async fn without_effect(state: &State, req: &Request, name: &str, role: &RoleEntry) -> Vec<String> {
+    let mut sets = role.grant.sets();
+    if sets.is_empty() {
+        return Vec::new();
+    }
+    let Ok(client) = state.client(req).await else {
+        return Vec::new();
+    };
+    let mut warnings = Vec::new();
+    if let Ok(gateway) = client.known_gateway().await {
+        let ignored: Vec<String> = sets.intersection(&gateway.ignored).cloned().collect();
+        sets.retain(|field| !ignored.contains(field));
+        if !ignored.is_empty() {
+            let ignored = ignored.join(", ");
+            warnings.push(format!("the gateway does not enforce {ignored}"));
+        }
+    }
     let mut ignored = client.ignored(&format!("{STORAGE_PREFIX}{name}"));
-    ignored.retain(|field| asked.contains_key(field));
-    (!ignored.is_empty()).then(|| {
+    ignored.retain(|field| sets.contains(field));
+    if !ignored.is_empty() {
         let ignored = ignored.join(", ");
-        format!("the gateway did not enforce {ignored} when it last issued a key of this role")
-    })
+        warnings.push(format!(
+            "the gateway did not enforce {ignored} when it last issued a key of this role"
+        ));
+    }
+    warnings
 }
 
 /// An entity has one account at a mount, and the gateway keeps the definition

@@ -20,20 +20,21 @@ async fn our_gateway_names_its_features_and_litellm_none() {
     let client = client(&gateway);
     gateway.script.then(
         200,
-        &json!({"status": "healthy", "gateway": "llm-proxy", "version": "1.2.3", "features": ["scopes"]}),
+        &json!({"status": "healthy", "gateway": "llm-proxy", "version": "1.2.3", "features": ["scopes"], "ignored": ["tags"]}),
     );
     let info = client.gateway().await.unwrap();
     assert_eq!(info.to_string(), "llm-proxy 1.2.3");
+    assert!(info.ignored.contains("tags"));
     assert!(info.is_llm_proxy && !info.lacks("scopes") && info.lacks("allowed_cidrs"));
 
     // A feature is ours to name: nothing else that says the word has it.
     gateway.script.then(
         200,
-        &json!({"status": "healthy", "db": "connected", "version": "9", "features": ["scopes"]}),
+        &json!({"status": "healthy", "db": "connected", "version": "9", "features": ["scopes"], "ignored": ["tags"]}),
     );
     let info = client.gateway().await.unwrap();
     assert_eq!(info.to_string(), "LiteLLM");
-    assert!(!info.is_llm_proxy && info.lacks("scopes"));
+    assert!(!info.is_llm_proxy && info.lacks("scopes") && info.ignored.is_empty());
 
     gateway.script.then(
         200,

@@ -124,11 +124,11 @@ async fn what_a_gateway_does_not_enforce_is_told_by_role() {
     );
     mount.read("creds/app").await.unwrap();
     // Written while another gateway was there, or by an older version.
-    let role = json!({"models": ["m"], "allowed_cidrs": ["10.0.0.0/8"], "model_max_budget": {"m": {"budget_limit": 1, "time_period": "1d"}}});
+    let role = json!({"models": ["m"], "allowed_cidrs": ["10.0.0.0/8"], "model_max_budget": {"m": {"budget_limit": 1, "time_period": "1d"}}, "tpm_limit": 5});
     vault_plugin_sdk::put_json(mount.storage.as_ref(), "roles/old", &role)
         .await
         .unwrap();
-    let ready = json!({"status": "healthy", "keys": [], "info": {}, "gateway": "llm-proxy", "features": []});
+    let ready = json!({"status": "healthy", "keys": [], "info": {}, "gateway": "llm-proxy", "features": [], "ignored": ["tpm_limit", "rpm_limit", "model_max_budget"]});
     for _ in 0..3 {
         gateway.script.then(200, &ready);
     }
@@ -144,6 +144,8 @@ async fn what_a_gateway_does_not_enforce_is_told_by_role() {
         old.contains("allowed_cidrs: needs") && old.contains("model_max_budget: needs"),
         "{old}"
     );
+    assert!(old.contains("tpm_limit: has no effect"), "{old}");
+    assert_eq!(old.matches("model_max_budget").count(), 2, "{old}");
 }
 
 #[tokio::test]

@@ -242,6 +242,32 @@ async fn a_field_without_effect_is_warned_of_once_the_gateway_has_told() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_names_as_ignored_is_warned_of_at_the_write() {
+    let gateway = Gateway::start().await;
+    let mount = Mount::at(&gateway).await;
+    let ready =
+        json!({"status": "healthy", "gateway": "llm-proxy", "ignored": ["rpm_limit", "tags"]});
+    let role = json!({"models": "m", "max_budget": 1, "rpm_limit": 5, "allowed_routes": "/v1/chat/completions"});
+    // A gateway that can't be asked keeps nothing from being written.
+    assert!(
+        mount
+            .write("roles/a", role.clone())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    gateway.script.then(200, &ready);
+    for name in ["a", "b"] {
+        let answer = mount.write(&format!("roles/{name}"), role.clone()).await;
+        let warnings = answer.unwrap().unwrap().warnings;
+        assert_eq!(warnings, ["the gateway does not enforce rpm_limit"]);
+    }
+    let plain = json!({"models": "m", "max_budget": 1});
+    assert!(mount.write("roles/c", plain).await.unwrap().is_none());
+    assert_eq!(gateway.script.asked().len(), 2);
+}
+
+#[tokio::test]
 async fn names_and_networks_are_bounded_as_at_the_gateway() {
     let mount = Mount::new();
     for path in ["roles", "static-roles"] {
