@@ -7,7 +7,7 @@ use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
 
 use super::StoreError;
 use crate::{
-    key::{self, Cidr, Key, KeyHash, KeyType, Scopes, SharedAccount},
+    key::{self, Cidr, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, SharedAccount},
     money::NanoUsd,
 };
 
@@ -87,6 +87,10 @@ fn cidrs(text: &str) -> Option<Vec<Cidr>> {
 
 fn shared_accounts(text: &str) -> Option<Vec<SharedAccount>> {
     let pairs: Vec<(String, String)> = from_json(text)?;
+    // A call is held in all of them, and has room for no more.
+    if pairs.len() > SHARED_ACCOUNTS_MAX {
+        return None;
+    }
     let parse = |(scope, id): &(String, String)| SharedAccount::parse(scope, id);
     pairs.iter().map(parse).collect()
 }
@@ -113,4 +117,22 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
 /// When a row of `deleted_keys` was deleted.
 pub(super) fn deleted_at(row: &SqliteRow) -> Option<DateTime<Utc>> {
     row.try_get("deleted_at_us").ok().and_then(instant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SHARED_ACCOUNTS_MAX, shared_accounts};
+
+    #[test]
+    fn more_shared_accounts_than_a_call_has_room_for_are_damage() {
+        for (count, is_read) in [
+            (0, true),
+            (SHARED_ACCOUNTS_MAX, true),
+            (SHARED_ACCOUNTS_MAX + 1, false),
+        ] {
+            let pairs: Vec<_> = (0..count).map(|id| ("team", id.to_string())).collect();
+            let text = serde_json::to_string(&pairs).unwrap();
+            assert_eq!(shared_accounts(&text).is_some(), is_read, "{count}");
+        }
+    }
 }
