@@ -246,16 +246,14 @@ pub(super) fn printable(name: &str) -> String {
 
 fn scopes(value: &Value) -> Result<Scopes, ApiError> {
     let names = list("scopes", value)?;
-    Scopes::parse(names.iter().map(String::as_str)).map_err(|unknown| {
-        let known = Scope::ALL.map(Scope::as_str).join(", ");
-        ApiError::bad_request(
-            "scopes",
-            format!(
-                "there is no scope {}: choose of {known}",
-                printable(unknown)
-            ),
-        )
-    })
+    let parse = |(at, name): (usize, &String)| {
+        Scope::parse(name).ok_or_else(|| {
+            let known = Scope::ALL.map(Scope::as_str).join(", ");
+            let message = format!("number {} of scopes is none: choose of {known}", at + 1);
+            ApiError::bad_request("scopes", message)
+        })
+    };
+    names.iter().enumerate().map(parse).collect()
 }
 
 fn cidrs(value: &Value) -> Result<Vec<Cidr>, ApiError> {
@@ -265,16 +263,16 @@ fn cidrs(value: &Value) -> Result<Vec<Cidr>, ApiError> {
         let message = format!("{FIELD}: at most {CIDRS_MAX} of them a key");
         return Err(ApiError::bad_request(FIELD, message));
     }
-    let parse = |block: &String| {
+    let parse = |(at, block): (usize, &String)| {
         Cidr::parse(block).ok_or_else(|| {
-            let block = printable(block);
             let message = format!(
-                "{FIELD}: {block} is no block of addresses, as in 10.0.0.0/8 or 2001:db8::/32"
+                "{FIELD}: number {} is no block of addresses, as in 10.0.0.0/8 or 2001:db8::/32",
+                at + 1
             );
             ApiError::bad_request(FIELD, message)
         })
     };
-    blocks.iter().map(parse).collect()
+    blocks.iter().enumerate().map(parse).collect()
 }
 
 fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {

@@ -53,14 +53,17 @@ async fn answer(
 ) -> Result<Response, ApiError> {
     let peer = Peer::of(request.extensions());
     let caller = authenticate(state, request.headers(), peer).await?;
+    let path = request.uri().path().to_owned();
     authorize_data_plane(&caller)?;
-    authorize_route(&caller, request.uri().path())?;
+    authorize_route(&caller, &path)?;
     if state.tasks.is_stopping() {
         return Err(ApiError::shutting_down());
     }
     let headers = forwarded(request.headers());
     let body = body::read(request, state.config.server.body_bytes_max).await?;
     let caller = authenticate_again(state, caller, peer).await?;
+    authorize_data_plane(&caller)?;
+    authorize_route(&caller, &path)?;
     let envelope = Envelope::parse(&body)?;
     let deployment = deployment(state, &caller, &envelope.model)?;
     let call = call(state, &caller, deployment, &envelope, request_id);

@@ -1,13 +1,14 @@
 //! A whole gateway inside a test: a real SQLite file, a clock that the test
 //! moves, and both routers called without a socket.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body};
 use chrono::{DateTime, Utc};
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio_stream::wrappers::ReceiverStream;
 use tower::ServiceExt as _;
 
 use super::{AppState, Tasks};
@@ -119,6 +120,24 @@ impl Gateway {
         .await
     }
 
+    /// A chat call whose sender is slow: `meanwhile` is done once the call has
+    /// been let in and its body is asked for.
+    pub(crate) async fn chat_slowly(&self, key: &str, path: &str, meanwhile: Value) -> Answer {
+        let admin = self.admin.clone();
+        let peer = self.peer;
+        let sent = json!({"model": "demo", "messages": [{"role": "user", "content": "x"}]});
+        let (part, parts) = tokio::sync::mpsc::channel::<Result<String, Infallible>>(1);
+        let sender = async move {
+            let update = meanwhile.to_string();
+            let done = call(peer, &admin, Method::POST, "/key/update", MASTER, update).await;
+            assert_eq!(done.status, 200, "{}", done.body);
+            part.send(Ok(sent.to_string())).await.unwrap();
+        };
+        let body = Body::from_stream(ReceiverStream::new(parts));
+        let chat = call(peer, &self.data, Method::POST, path, key, body);
+        tokio::join!(chat, sender).0
+    }
+
     pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {
         call(self.peer, &self.data, Method::GET, path, key, String::new()).await
     }
@@ -144,14 +163,14 @@ async fn call(
     method: Method,
     path: &str,
     key: &str,
-    body: String,
+    body: impl Into<Body>,
 ) -> Answer {
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("authorization", format!("Bearer {key}"))
         .extension(Peer::new(peer))
-        .body(Body::from(body))
+        .body(body.into())
         .unwrap();
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();

@@ -83,7 +83,7 @@ async fn an_admin_key_calls_nothing_on_the_data_plane() {
 }
 
 #[tokio::test]
-async fn scopes_are_shown_and_an_unknown_one_is_refused_by_name() {
+async fn scopes_are_shown_and_an_unknown_one_is_refused_by_its_place() {
     let gateway = Gateway::start().await;
     let (key, hash) = admin_key(&gateway, &[READ]).await;
     let own = gateway.admin_get(&key, "/key/info").await;
@@ -95,8 +95,12 @@ async fn scopes_are_shown_and_an_unknown_one_is_refused_by_name() {
     let listed = gateway.admin_get(&key, list).await;
     assert_eq!(listed.body["keys"][0]["scopes"], json!([READ]));
     for (scopes, status, named) in [
-        (json!(["keys.read", "keys.admin"]), 400, "keys.admin"),
-        (json!(["<b>\n"]), 400, "there is no scope b:"),
+        (
+            json!(["keys.read", "keys.admin"]),
+            400,
+            "number 2 of scopes",
+        ),
+        (json!(["<b>\n"]), 400, "number 1 of scopes"),
         (json!("keys.read"), 422, "list"),
         (json!([1]), 422, "list"),
         (json!(null), 200, ""),
@@ -200,4 +204,24 @@ async fn allowed_routes_bind_an_admin_key_too() {
     assert_eq!(gateway.admin_get(&key, &other).await.status, 403);
     let refused = gateway.post_as(&key, "/key/generate", &json!({})).await;
     assert_eq!(refused.status, 403);
+}
+
+#[tokio::test]
+async fn a_slow_call_is_bound_by_what_its_key_became_meanwhile() {
+    let gateway = Gateway::start().await;
+    for became in [
+        json!({"scopes": [READ]}),
+        json!({"allowed_routes": ["/models"]}),
+    ] {
+        let made = gateway.post("/key/generate", &json!({})).await;
+        let key = text(&made, "key");
+        // Let in from memory, and so before anything else is done.
+        assert_eq!(gateway.try_key(&key).await.status, 200);
+        let mut update = became.clone();
+        update["key"] = made.body["token"].clone();
+        let chat = gateway
+            .chat_slowly(&key, "/v1/chat/completions", update)
+            .await;
+        assert_eq!(chat.status, 403, "{became}: {}", chat.body);
+    }
 }
