@@ -19,6 +19,10 @@ use sha2::{Digest, Sha256};
 use tokio::net::UdpSocket;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// As the guide has it. A static binary can't look for `getrandom` at run time,
+/// and would read `/dev/random` instead, which need not be there.
+const RUSTFLAGS: &str =
+    r#"-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom""#;
 /// Loopback, and nobody's: a machine's own name server is elsewhere.
 const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 7, 53);
 const NAME: &str = "gateway.test";
@@ -37,7 +41,7 @@ fn build() -> PathBuf {
         .args(["-p", artefacts::ENGINE])
         .current_dir(artefacts::repository())
         .env("CARGO_TARGET_DIR", &folder)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("RUSTFLAGS", RUSTFLAGS)
         .status()
         .expect("running cargo");
     assert!(status.success(), "the static build failed");
@@ -108,7 +112,7 @@ async fn write(address: &str, token: &str, path: &str, body: &Value) -> Value {
 
 /// A development server that sees nothing outside `root`.
 fn serve(root: &Path, port: u16, token: &str, folder: &TestFolder) -> Process {
-    let mut server = Command::new("chroot");
+    let mut server = Command::new("/usr/sbin/chroot");
     server
         .arg(root)
         .args(["/server", "server", "-dev", "-dev-no-store-token"])
