@@ -3,7 +3,7 @@
 //! the caches, before it answers. Called by the router.
 
 mod duration;
-mod fields;
+pub(crate) mod fields;
 pub(crate) mod key_block;
 pub(crate) mod key_delete;
 pub(crate) mod key_generate;

@@ -12,7 +12,7 @@ use axum::{
 use http::StatusCode;
 use serde_json::json;
 
-use crate::app::AppState;
+use crate::{admin::fields::IGNORED, app::AppState};
 
 /// A store slower than this is not ready to authenticate anyone.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +56,28 @@ fn answer(status: StatusCode, text: &str, db: &str) -> Response {
         "gateway": "llm-proxy",
         "version": env!("CARGO_PKG_VERSION"),
         "features": FEATURES,
+        "ignored": IGNORED.as_slice(),
     });
     (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn readiness_names_what_is_done_and_what_is_ignored() {
+        let response = answer(StatusCode::OK, "healthy", "connected");
+        let body = axum::body::to_bytes(response.into_body(), 1 << 16).await;
+        let told: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        let names =
+            |field: &str, name: &str| told[field].as_array().unwrap().contains(&Value::from(name));
+        assert!(names("features", "allowed_cidrs"), "{told}");
+        assert!(names("ignored", "rpm_limit"), "{told}");
+        for feature in FEATURES {
+            assert!(!names("ignored", feature), "{feature}");
+        }
+    }
 }

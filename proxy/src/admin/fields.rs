@@ -42,7 +42,7 @@ pub(super) struct Fields {
 }
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
-const IGNORED: [&str; 53] = [
+pub(crate) const IGNORED: [&str; 53] = [
     "access_group_ids",
     "agent_id",
     "aliases",
