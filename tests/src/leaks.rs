@@ -54,6 +54,19 @@ impl Canaries {
             })
             .collect()
     }
+
+    /// No secret in any output or file of a test whose gateway lives in the
+    /// folder `gateway`.
+    ///
+    /// # Panics
+    /// When there is one, saying where.
+    pub fn expect_none_under(&self, folder: &Path) {
+        // The harness itself wrote these two, for the gateway to read.
+        let config = folder.join("gateway/config.yaml");
+        let master_key = folder.join("gateway/master_key");
+        let found = self.found_under(folder, &[&config, &master_key]);
+        assert!(found.is_empty(), "secrets leaked:\n{}", found.join("\n"));
+    }
 }
 
 fn forms(secret: &str) -> Vec<(&'static str, String)> {
