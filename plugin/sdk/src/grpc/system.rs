@@ -1,14 +1,15 @@
 //! The client of the server's system view.
 //!
-//! Owns the mapping of its answers. Remembers one thing: that this node is the
-//! active one.
+//! Owns the mapping of its answers. Remembers that this node is the active one,
+//! and the mount's maximum TTL for a moment.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 use tonic::{Code, Status, transport::Channel};
 use vault_plugin_proto::pb::{
     self, events_client::EventsClient, system_view_client::SystemViewClient,
@@ -34,13 +35,21 @@ pub(crate) struct RemoteSystem {
     /// first write would still be refused and forwarded. A standby is asked
     /// each time, because it must notice at once that it has become active.
     active: Arc<OnceLock<ReplicationState>>,
+    /// The mount's maximum TTL, and when it was asked for.
+    max_lease_ttl: Arc<Mutex<Option<(Instant, Duration)>>>,
 }
+
+/// A burst of requests asks for the mount's maximum TTL once. No longer than a
+/// request takes anyway between the question and the server's own use of the
+/// value, so that nobody meets an answer that could not have been older.
+const MAX_LEASE_TTL_HOLDS: Duration = Duration::from_millis(100);
 
 impl RemoteSystem {
     pub(crate) fn new(link: Link) -> Self {
         Self {
             link,
             active: Arc::default(),
+            max_lease_ttl: Arc::default(),
         }
     }
 
@@ -97,7 +106,22 @@ impl SystemView for RemoteSystem {
     }
 
     async fn max_lease_ttl(&self) -> Result<Duration, SystemError> {
-        Ok(from_nanos(ask!(self, max_lease_ttl, pb::Empty {}).ttl))
+        let asked = Instant::now();
+        let known = *self
+            .max_lease_ttl
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, ttl)) = known
+            && asked.duration_since(at) < MAX_LEASE_TTL_HOLDS
+        {
+            return Ok(ttl);
+        }
+        let ttl = from_nanos(ask!(self, max_lease_ttl, pb::Empty {}).ttl);
+        *self
+            .max_lease_ttl
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((asked, ttl));
+        Ok(ttl)
     }
 
     async fn tainted(&self) -> Result<bool, SystemError> {

@@ -1,6 +1,8 @@
 //! Goal: what servers offer differently comes out as it is, and what one does
 //! not offer as an error of its own. The server is real gRPC on a unix socket.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use chrono::DateTime;
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -18,6 +20,9 @@ use vault_plugin_proto::{
 
 use super::*;
 use crate::tasks::Tasks;
+
+/// The next maximum TTL in seconds of a server whose mount is tuned all the time.
+static TUNED: AtomicI64 = AtomicI64::new(1);
 
 /// Which server is played.
 #[derive(Clone, Copy, PartialEq)]
@@ -57,7 +62,13 @@ macro_rules! host {
 
 host! {
     default_lease_ttl(Empty) -> TtlReply = |_, _| Ok(pb::TtlReply { ttl: 60_000_000_000 });
-    max_lease_ttl(Empty) -> TtlReply = |_, _| Ok(pb::TtlReply { ttl: -1 });
+    max_lease_ttl(Empty) -> TtlReply = |host, _| Ok(pb::TtlReply {
+        ttl: match host {
+            // Tuned with every question.
+            Host::Enterprise => TUNED.fetch_add(1, Ordering::SeqCst) * 1_000_000_000,
+            _ => -1,
+        },
+    });
     tainted(Empty) -> TaintedReply = |_, _| Ok(pb::TaintedReply { tainted: true });
     caching_disabled(Empty) -> CachingDisabledReply =
         |_, _| Ok(pb::CachingDisabledReply { disabled: true });
@@ -188,6 +199,20 @@ async fn what_every_server_answers() {
     let data = Map::from_iter([("a".to_owned(), Value::from(1))]);
     let wrapped = system.response_wrap_data(data, Duration::from_secs(1));
     assert_eq!(wrapped.await.unwrap().token.expose(), "t");
+}
+
+#[tokio::test]
+async fn the_maximum_ttl_is_asked_for_once_in_a_burst_and_again_later() {
+    let (system, _dir) = served(Host::Enterprise).await;
+    let first = system.max_lease_ttl().await.unwrap();
+    tokio::time::pause();
+    assert_eq!(system.max_lease_ttl().await, Ok(first));
+    tokio::time::advance(MAX_LEASE_TTL_HOLDS).await;
+    tokio::time::resume();
+    assert_eq!(
+        system.max_lease_ttl().await,
+        Ok(first + Duration::from_secs(1))
+    );
 }
 
 #[tokio::test]
