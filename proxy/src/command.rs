@@ -104,7 +104,7 @@ pub(crate) fn run() -> Result<(), CommandError> {
             config,
         }) => {
             let url = database_url(config, &environment)?;
-            Store::require_file(&url).map_err(ledger::command::CommandError::from)?;
+            Store::require_existing(&url).map_err(ledger::command::CommandError::from)?;
             Ok(runtime.block_on(ledger::command::verify(&url))?)
         }
     }

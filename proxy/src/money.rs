@@ -61,7 +61,7 @@ impl NanoUsd {
         Self(i64::try_from(nanos).unwrap_or(Self::MAX.0))
     }
 
-    pub(crate) fn nanos(self) -> i64 {
+    pub(crate) const fn nanos(self) -> i64 {
         self.0
     }
 

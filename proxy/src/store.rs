@@ -1,11 +1,12 @@
-//! Owns the database. One writer connection, so that writes queue here and
-//! not inside SQLite, and a small pool of readers. Knows keys, money and the
-//! ledger's rows; knows nothing of HTTP. Called by the key cache, the admin
-//! API and the ledger.
+//! Owns the database: SQLite in a file, or PostgreSQL. Both are spoken to with
+//! the same statements, numbered parameters and 64-bit integers; only opening,
+//! migrating and probing differ. Knows keys, money and the ledger's rows; knows
+//! nothing of HTTP. Called by the key cache, the admin API and the ledger.
 
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod migrate;
+mod postgres;
 mod row;
 mod sqlite;
 pub(crate) mod usage;
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
 pub(crate) use self::keys::{Filter, Page, Sort, Status};
@@ -30,12 +31,23 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// A cheap handle on the open database.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    reader: SqlitePool,
-    writer: SqlitePool,
-    /// When readiness last wrote with success.
+    reader: AnyPool,
+    /// SQLite: one connection, so that writes queue here and not inside SQLite.
+    /// PostgreSQL: the same pool as `reader`.
+    writer: AnyPool,
+    database: Database,
+    /// When readiness last probed a write with success.
     probed: Arc<Mutex<Option<Instant>>>,
-    /// Held for the life of the process: keeps a second one out.
-    _lock: Arc<File>,
+}
+
+/// Which of the two it is, with what only that one needs.
+#[derive(Clone, Debug)]
+enum Database {
+    /// The lock is held for the life of the process: it keeps a second one out.
+    Sqlite {
+        _lock: Arc<File>,
+    },
+    Postgres,
 }
 
 /// The store could not answer. The text is for the log, never for a client.
@@ -61,7 +73,7 @@ impl StoreError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error(
-        "the store's address must look like sqlite://llm-proxy.db (PostgreSQL is not supported yet)"
+        "the store's address must look like sqlite://llm-proxy.db or postgres://user@host/database"
     )]
     Address,
     #[error(
@@ -69,30 +81,65 @@ pub(crate) enum OpenError {
     )]
     InUse { path: String },
     #[error(
-        "the store {path} was written by a newer llm-proxy (schema {found}, this one knows {known}): upgrade this binary"
+        "the store {place} was written by a newer llm-proxy (schema {found}, this one knows {known}): upgrade this binary"
     )]
     Newer {
-        path: String,
+        place: String,
         found: i64,
         known: i64,
     },
     #[error("the store {path} does not exist: check the database's address")]
     Missing { path: String },
-    #[error("the store {path} cannot be opened: {reason}")]
-    Unusable { path: String, reason: String },
+    #[error("the store {place} cannot be opened: {reason}")]
+    Unusable { place: String, reason: String },
 }
 
 impl Store {
-    pub(crate) fn reader(&self) -> &SqlitePool {
+    /// Opens and migrates the database at `sqlite://<path>` or `postgres://…`.
+    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
+        sqlx::any::install_default_drivers();
+        if postgres::is_address(url) {
+            postgres::open(url).await
+        } else {
+            sqlite::open(url).await
+        }
+    }
+
+    /// For commands that look at a database and must not make one.
+    ///
+    /// # Errors
+    /// When the address is none, or leads to no file.
+    pub(crate) fn require_existing(url: &str) -> Result<(), OpenError> {
+        if postgres::is_address(url) {
+            return Ok(());
+        }
+        sqlite::require_file(url)
+    }
+
+    pub(crate) fn reader(&self) -> &AnyPool {
         &self.reader
     }
 
-    /// Begins a write transaction; waits for its turn, bounded by the pool.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.writer
-            .begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(StoreError::while_doing("beginning a write"))
+    /// Begins a change of keys and definitions; waits for its turn, bounded by
+    /// the pool. No two of them run at the same time, whichever process they
+    /// belong to, so what one has read stays true until it commits.
+    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        let begun = match self.database {
+            Database::Sqlite { .. } => self.writer.begin_with("BEGIN IMMEDIATE").await,
+            Database::Postgres => postgres::begin_alone(&self.writer).await,
+        };
+        begun.map_err(StoreError::while_doing("beginning a write"))
+    }
+
+    /// Begins a batch of the ledger, which relies on nothing that it has read.
+    pub(crate) async fn begin_batch(&self) -> Result<Transaction<'static, Any>, StoreError> {
+        match self.database {
+            Database::Sqlite { .. } => self.begin_write().await,
+            Database::Postgres => {
+                let begun = self.writer.begin().await;
+                begun.map_err(StoreError::while_doing("beginning a batch"))
+            }
+        }
     }
 
     /// Whether the database answers and takes writes; for readiness.
@@ -100,9 +147,11 @@ impl Store {
         let mut probed = self.probed.lock().await;
         if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
             *probed = None;
-            sqlite::probe_write(&self.writer)
-                .await
-                .map_err(StoreError::while_doing("writing to the store"))?;
+            let written = match self.database {
+                Database::Sqlite { .. } => sqlite::probe_write(&self.writer).await,
+                Database::Postgres => postgres::probe_write(&self.writer).await,
+            };
+            written.map_err(StoreError::while_doing("writing to the store"))?;
             *probed = Some(Instant::now());
         }
         drop(probed);
@@ -113,8 +162,8 @@ impl Store {
             .map_err(StoreError::while_doing("checking the store"))
     }
 
-    /// Waits for connections to come back and closes them. The writer is the
-    /// last: only it may move the write-ahead log into the database's file.
+    /// Waits for connections to come back and closes them. SQLite: the writer is
+    /// the last, because only it may move the write-ahead log into the file.
     pub(crate) async fn close(&self) {
         // Waits for the write under way, and holds every later one out.
         let last = self.writer.acquire().await;

@@ -8,7 +8,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{
     answer, change,
@@ -121,7 +121,7 @@ fn set_rules(
 }
 
 async fn find(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     named: Option<KeyHash>,
     fields: &Fields,
 ) -> Result<Key, ApiError> {
@@ -144,7 +144,7 @@ async fn find(
 }
 
 async fn rename(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     key: &mut Key,
     alias: Option<&Option<String>>,
 ) -> Result<(), ApiError> {

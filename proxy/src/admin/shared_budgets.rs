@@ -5,7 +5,7 @@
 //! zero again in each of its windows.
 
 use serde_json::{Map, Value, json};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{
     fields::{budget, printable},
@@ -115,7 +115,7 @@ fn refused(message: impl std::fmt::Display) -> ApiError {
 /// than before. `clock` is read inside of the transaction: no window that is
 /// opened before its end is later than the one that is redefined.
 pub(super) async fn define(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     budgets: &[SharedBudget],
     clock: &Clock,
 ) -> Result<Vec<AccountId>, ApiError> {

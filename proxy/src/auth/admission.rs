@@ -9,7 +9,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{Caller, Peer, authenticate, authenticate_again, authorize_route};
 use crate::{
@@ -85,7 +85,7 @@ impl Admitted {
     pub(crate) async fn within(
         &self,
         state: &AppState,
-        write: &mut SqliteConnection,
+        write: &mut AnyConnection,
     ) -> Result<Caller, ApiError> {
         let Caller::Key(known) = &self.caller else {
             return Ok(Caller::Master);

@@ -5,7 +5,7 @@
 mod list;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 pub(crate) use self::list::{Filter, Page, Sort, Status};
 use super::{
@@ -17,7 +17,7 @@ use crate::key::{Key, KeyHash};
 impl Store {
     /// The live key, if there is one.
     pub(crate) async fn key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
-        let row = sqlx::query("SELECT * FROM keys WHERE hash = ?")
+        let row = sqlx::query("SELECT * FROM keys WHERE hash = $1")
             .bind(hash.to_string())
             .fetch_optional(&self.reader)
             .await
@@ -30,11 +30,12 @@ impl Store {
         &self,
         hash: KeyHash,
     ) -> Result<Option<(Key, DateTime<Utc>)>, StoreError> {
-        let row = sqlx::query("SELECT * FROM deleted_keys WHERE hash = ? ORDER BY id DESC LIMIT 1")
-            .bind(hash.to_string())
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(StoreError::while_doing("reading a deleted key"))?;
+        let row =
+            sqlx::query("SELECT * FROM deleted_keys WHERE hash = $1 ORDER BY id DESC LIMIT 1")
+                .bind(hash.to_string())
+                .fetch_optional(&self.reader)
+                .await
+                .map_err(StoreError::while_doing("reading a deleted key"))?;
         let Some(row) = row else { return Ok(None) };
         let key = KeyRow::read(&row)?;
         Ok(deleted_at(&row).map(|at| (key, at)))
@@ -43,10 +44,10 @@ impl Store {
 
 /// The key as this transaction sees it.
 pub(crate) async fn find(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     hash: KeyHash,
 ) -> Result<Option<Key>, StoreError> {
-    let row = sqlx::query("SELECT * FROM keys WHERE hash = ?")
+    let row = sqlx::query("SELECT * FROM keys WHERE hash = $1")
         .bind(hash.to_string())
         .fetch_optional(write)
         .await
@@ -56,10 +57,10 @@ pub(crate) async fn find(
 
 /// The key of this alias, if there is one.
 pub(crate) async fn find_alias(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     alias: &str,
 ) -> Result<Option<KeyHash>, StoreError> {
-    let hash: Option<String> = sqlx::query_scalar("SELECT hash FROM keys WHERE alias = ?")
+    let hash: Option<String> = sqlx::query_scalar("SELECT hash FROM keys WHERE alias = $1")
         .bind(alias)
         .fetch_optional(write)
         .await
@@ -68,13 +69,13 @@ pub(crate) async fn find_alias(
 }
 
 /// Adds a key, or rewrites all its columns.
-pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), StoreError> {
+pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
          created_at_us, updated_at_us) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -90,7 +91,7 @@ pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), S
     .bind(to_json(&key.models))
     .bind(key.max_budget.map(crate::money::NanoUsd::nanos))
     .bind(key.expires_at.map(|at| at.timestamp_micros()))
-    .bind(key.blocked)
+    .bind(i64::from(key.blocked))
     .bind(to_json(&key.metadata))
     .bind(key.key_type.as_str())
     .bind(to_json(&key.allowed_routes))
@@ -109,7 +110,7 @@ pub(crate) async fn put(write: &mut SqliteConnection, key: &Key) -> Result<(), S
 
 /// Moves a key to the archive; false when it was not there.
 pub(crate) async fn delete(
-    write: &mut SqliteConnection,
+    write: &mut AnyConnection,
     hash: KeyHash,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
@@ -120,7 +121,7 @@ pub(crate) async fn delete(
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, ? FROM keys WHERE hash = ?",
+         created_at_us, updated_at_us, $1 FROM keys WHERE hash = $2",
     )
     .bind(now.timestamp_micros())
     .bind(hash.to_string())

@@ -9,8 +9,8 @@ pub(crate) mod recover;
 pub(crate) mod verify;
 pub(crate) mod window;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, Executor, Row};
 
 use crate::key::{AccountId, Period};
 use crate::ledger::account::Standing;
@@ -18,6 +18,10 @@ use crate::ledger::entry::{Claim, Entry, Grant, Outcome};
 use crate::money::NanoUsd;
 use crate::store::usage;
 use crate::store::{Store, StoreError};
+
+/// What all processes together may have claimed of one account, capped or not:
+/// the sums that a claim is compared by then stay inside their range.
+const ALLOTTED_MAX_NANOS: i64 = NanoUsd::MAX.nanos() / 4;
 
 /// Why a batch was not confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -38,14 +42,14 @@ pub(crate) enum ApplyError {
 /// What was spent on it stays, also where a key's value is used again. True
 /// where the limit is another one than before.
 pub(crate) async fn set_limit(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     account: &AccountId,
     limit: Option<NanoUsd>,
 ) -> Result<bool, StoreError> {
     sqlx::query(
-        "INSERT INTO account (scope, subject, limit_nanousd) VALUES (?, ?, ?)
+        "INSERT INTO account (scope, subject, limit_nanousd) VALUES ($1, $2, $3)
          ON CONFLICT (scope, subject) DO UPDATE SET limit_nanousd = excluded.limit_nanousd
-             WHERE limit_nanousd IS NOT excluded.limit_nanousd",
+             WHERE account.limit_nanousd IS DISTINCT FROM excluded.limit_nanousd",
     )
     .bind(account.scope())
     .bind(account.subject())
@@ -82,13 +86,13 @@ pub(crate) async fn apply(
 ) -> Result<Vec<Outcome>, ApplyError> {
     let not_applied =
         |error| ApplyError::NotApplied(StoreError::while_doing("changing the books")(error));
-    let mut transaction = store.begin_write().await.map_err(ApplyError::NotApplied)?;
+    let mut transaction = store.begin_batch().await.map_err(ApplyError::NotApplied)?;
     let mut outcomes = Vec::with_capacity(entries.len());
     for entry in entries {
         let outcome = apply_one(&mut transaction, entry).await;
         outcomes.push(outcome.map_err(not_applied)?);
     }
-    sqlx::query("UPDATE ledger_writer SET batch = ? WHERE id = 1")
+    sqlx::query("UPDATE ledger_writer SET batch = $1 WHERE id = 1")
         .bind(batch)
         .execute(&mut *transaction)
         .await
@@ -102,10 +106,7 @@ pub(crate) async fn apply(
     }
 }
 
-async fn apply_one(
-    connection: &mut SqliteConnection,
-    entry: &Entry,
-) -> Result<Outcome, sqlx::Error> {
+async fn apply_one(connection: &mut AnyConnection, entry: &Entry) -> Result<Outcome, sqlx::Error> {
     match entry {
         Entry::Claim(claim) => allot_all(connection, claim).await,
         Entry::Post(posting) => {
@@ -127,10 +128,7 @@ async fn apply_one(
 
 /// All or none: what was allotted before the first account without room is
 /// taken back inside the same transaction.
-async fn allot_all(
-    connection: &mut SqliteConnection,
-    claim: &Claim,
-) -> Result<Outcome, sqlx::Error> {
+async fn allot_all(connection: &mut AnyConnection, claim: &Claim) -> Result<Outcome, sqlx::Error> {
     let mut grants = Vec::new();
     for (at, account) in claim.asked() {
         let (least, ahead) = (claim.least[at], claim.ahead[at]);
@@ -157,7 +155,7 @@ async fn allot_all(
 
 /// None where not even `least` fits.
 async fn allot(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     account: &AccountId,
     least: NanoUsd,
     ahead: NanoUsd,
@@ -166,14 +164,16 @@ async fn allot(
     amounts.dedup();
     for amount in amounts {
         let row = sqlx::query(
-            "UPDATE account SET allotted_nanousd = allotted_nanousd + ?3
-             WHERE scope = ?1 AND subject = ?2 AND (limit_nanousd IS NULL
-                 OR posted_nanousd + allotted_nanousd + ?3 <= limit_nanousd)
+            "UPDATE account SET allotted_nanousd = allotted_nanousd + $3
+             WHERE scope = $1 AND subject = $2 AND allotted_nanousd <= $4 - $3
+                 AND (limit_nanousd IS NULL
+                     OR posted_nanousd + allotted_nanousd + $3 <= limit_nanousd)
              RETURNING limit_nanousd, posted_nanousd, allotted_nanousd, budget_duration",
         )
         .bind(account.scope())
         .bind(account.subject())
         .bind(amount.nanos())
+        .bind(ALLOTTED_MAX_NANOS)
         .fetch_optional(&mut *connection)
         .await?;
         if let Some(row) = row {
@@ -184,12 +184,12 @@ async fn allot(
 }
 
 async fn select_standing(
-    executor: impl SqliteExecutor<'_>,
+    executor: impl Executor<'_, Database = Any>,
     account: &AccountId,
 ) -> Result<Option<Standing>, sqlx::Error> {
     let row = sqlx::query(
         "SELECT limit_nanousd, posted_nanousd, allotted_nanousd, budget_duration FROM account
-         WHERE scope = ? AND subject = ?",
+         WHERE scope = $1 AND subject = $2",
     )
     .bind(account.scope())
     .bind(account.subject())
@@ -198,18 +198,19 @@ async fn select_standing(
     row.as_ref().map(read_standing).transpose()
 }
 
-/// The two MINs and MAXs keep a total inside its range, where SQLite would turn
-/// it into a floating-point number.
+/// The two conditions keep a total inside its range, where SQLite would turn it
+/// into a floating-point number and PostgreSQL would refuse it.
 async fn post(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     account: &AccountId,
     cost: NanoUsd,
     release: NanoUsd,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE account SET posted_nanousd = MIN(posted_nanousd + ?3, ?5),
-             allotted_nanousd = MAX(allotted_nanousd - ?4, 0)
-         WHERE scope = ?1 AND subject = ?2",
+        "UPDATE account SET
+             posted_nanousd = CASE WHEN posted_nanousd > $5 - $3 THEN $5 ELSE posted_nanousd + $3 END,
+             allotted_nanousd = CASE WHEN allotted_nanousd < $4 THEN 0 ELSE allotted_nanousd - $4 END
+         WHERE scope = $1 AND subject = $2",
     )
     .bind(account.scope())
     .bind(account.subject())
@@ -221,7 +222,7 @@ async fn post(
     Ok(())
 }
 
-pub(super) fn read_standing(row: &SqliteRow) -> Result<Standing, sqlx::Error> {
+pub(super) fn read_standing(row: &AnyRow) -> Result<Standing, sqlx::Error> {
     let limit = row.try_get::<Option<i64>, _>("limit_nanousd")?;
     Ok(Standing {
         limit: limit.map(NanoUsd::from_nanos),
@@ -232,7 +233,7 @@ pub(super) fn read_standing(row: &SqliteRow) -> Result<Standing, sqlx::Error> {
 }
 
 /// What cannot be read is an error, never a budget without resets.
-fn period(row: &SqliteRow) -> Result<Option<Period>, sqlx::Error> {
+fn period(row: &AnyRow) -> Result<Option<Period>, sqlx::Error> {
     const COLUMN: &str = "budget_duration";
     let Some(text) = row.try_get::<Option<String>, _>(COLUMN)? else {
         return Ok(None);

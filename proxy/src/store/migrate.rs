@@ -2,28 +2,33 @@
 //! touch a database that a newer binary has written. Called when the store
 //! opens.
 
-use std::path::Path;
-
 use sqlx::{
-    SqlitePool,
+    AnyPool,
     migrate::{MigrateError, Migrator},
 };
 
 use super::OpenError;
 
-static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The two histories have one numbering: a number means the same change in both.
+pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-pub(super) async fn run(writer: &SqlitePool, path: &Path) -> Result<(), OpenError> {
-    let path = path.display().to_string();
-    match MIGRATIONS.run(writer).await {
+/// `place` names the store to the operator.
+pub(super) async fn run(
+    migrations: &Migrator,
+    writer: &AnyPool,
+    place: &str,
+) -> Result<(), OpenError> {
+    let place = place.to_owned();
+    match migrations.run(writer).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) => Err(OpenError::Newer {
-            path,
+            place,
             found,
-            known: MIGRATIONS.iter().map(|one| one.version).max().unwrap_or(0),
+            known: migrations.iter().map(|one| one.version).max().unwrap_or(0),
         }),
         Err(error) => Err(OpenError::Unusable {
-            path,
+            place,
             reason: format!("migrating its schema: {error}"),
         }),
     }

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{FromRow, Row as _, sqlite::SqliteRow};
+use sqlx::{FromRow, Row as _, any::AnyRow};
 
 use super::StoreError;
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct KeyRow {
     models: String,
     max_budget_nanousd: Option<i64>,
     expires_at_us: Option<i64>,
-    blocked: bool,
+    blocked: i64,
     metadata: String,
     key_type: String,
     allowed_routes: String,
@@ -34,7 +34,7 @@ pub(super) struct KeyRow {
 }
 
 impl KeyRow {
-    pub(super) fn read(row: &SqliteRow) -> Result<Key, StoreError> {
+    pub(super) fn read(row: &AnyRow) -> Result<Key, StoreError> {
         Self::from_row(row)
             .map_err(StoreError::while_doing("reading a key's columns"))?
             .into_key()
@@ -68,7 +68,7 @@ impl KeyRow {
             updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
             key_name: self.key_name,
             alias: self.alias,
-            blocked: self.blocked,
+            blocked: self.blocked != 0,
             user_id: self.user_id,
             team_id: self.team_id,
         })
@@ -115,7 +115,7 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> String {
 }
 
 /// When a row of `deleted_keys` was deleted.
-pub(super) fn deleted_at(row: &SqliteRow) -> Option<DateTime<Utc>> {
+pub(super) fn deleted_at(row: &AnyRow) -> Option<DateTime<Utc>> {
     row.try_get("deleted_at_us").ok().and_then(instant)
 }
 

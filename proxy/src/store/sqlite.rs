@@ -10,83 +10,84 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    AnyConnection, AnyPool, Connection as _, Executor as _,
+    any::{AnyConnectOptions, AnyPoolOptions},
 };
+use url::Url;
 
-use super::{OpenError, Store, migrate};
+use super::{Database, OpenError, Store, migrate};
 
-/// How long a statement waits for another connection's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// An acknowledged commit survives a power cut. A statement waits 5 s for another
+/// connection's lock.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";
 /// How long a caller waits for a pooled connection before it is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads are short; more readers than this only contend for two cores.
 const READERS_MAX: u32 = 4;
 
-impl Store {
-    /// For commands that look at a database and must not make one.
-    ///
-    /// # Errors
-    /// When the address is none, or leads to no file.
-    pub(crate) fn require_file(url: &str) -> Result<(), OpenError> {
-        let path = path_of(url)?;
-        if path.is_file() {
-            return Ok(());
-        }
-        Err(OpenError::Missing {
-            path: path.display().to_string(),
-        })
+pub(super) fn require_file(url: &str) -> Result<(), OpenError> {
+    let path = path_of(url)?;
+    if path.is_file() {
+        return Ok(());
     }
+    Err(OpenError::Missing {
+        path: path.display().to_string(),
+    })
+}
 
-    /// Opens, locks and migrates the database at `sqlite://<path>`.
-    pub(crate) async fn open(url: &str) -> Result<Self, OpenError> {
-        let path = path_of(url)?;
-        let (file, lock) = lock(&path)?;
-        let unusable = |error: sqlx::Error| OpenError::Unusable {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        };
-        let options = SqliteConnectOptions::new()
-            .filename(&file)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An acknowledged commit survives a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
-        let writer = pool(1)
-            .before_acquire(|connection, _| {
-                let usable = is_between_transactions(connection);
-                Box::pin(std::future::ready(Ok(usable)))
-            })
-            .connect_with(options.clone())
-            .await
-            .map_err(unusable)?;
-        migrate::run(&writer, &path).await?;
-        // A schema that is up to date was only read so far.
-        probe_write(&writer)
-            .await
-            .map_err(|error| OpenError::Unusable {
-                path: path.display().to_string(),
-                reason: format!("it must be writable, its folder too: {error}"),
-            })?;
-        let reader = pool(READERS_MAX)
-            .connect_with(options.read_only(true))
-            .await
-            .map_err(unusable)?;
-        Ok(Self {
-            reader,
-            writer,
-            probed: Arc::default(),
-            _lock: Arc::new(lock),
+/// Opens, locks and migrates the database at `sqlite://<path>`.
+pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
+    let path = path_of(url)?;
+    let (file, lock) = lock(&path)?;
+    let unusable = |error: sqlx::Error| OpenError::Unusable {
+        place: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let writer = pool(1)
+        .before_acquire(|connection, _| {
+            let usable = is_between_transactions(connection);
+            Box::pin(std::future::ready(Ok(usable)))
         })
-    }
+        .after_connect(|connection, _| {
+            Box::pin(async { connection.execute(PRAGMAS).await.map(drop) })
+        })
+        .connect_with(options(&file, "rwc").map_err(unusable)?)
+        .await
+        .map_err(unusable)?;
+    let place = path.display().to_string();
+    migrate::run(&migrate::SQLITE, &writer, &place).await?;
+    // A schema that is up to date was only read so far.
+    probe_write(&writer)
+        .await
+        .map_err(|error| OpenError::Unusable {
+            place,
+            reason: format!("it must be writable, its folder too: {error}"),
+        })?;
+    let reader = pool(READERS_MAX)
+        .connect_with(options(&file, "ro").map_err(unusable)?)
+        .await
+        .map_err(unusable)?;
+    Ok(Store {
+        reader,
+        writer,
+        database: Database::Sqlite {
+            _lock: Arc::new(lock),
+        },
+        probed: Arc::default(),
+    })
+}
+
+/// `file` is absolute.
+fn options(file: &Path, mode: &str) -> Result<AnyConnectOptions, sqlx::Error> {
+    let no_address = || sqlx::Error::Configuration("its path has no address".into());
+    let address = Url::from_file_path(file).map_err(|()| no_address())?;
+    format!("sqlite://{}?mode={mode}", address.path()).parse()
 }
 
 /// Writes and commits one page that means nothing: a statement that leaves
 /// the file as it is would not notice a full disk.
-pub(super) async fn probe_write(writer: &SqlitePool) -> Result<(), sqlx::Error> {
+pub(super) async fn probe_write(writer: &AnyPool) -> Result<(), sqlx::Error> {
     // Nothing reads this number; SQLite writes it even when it stays the same.
     sqlx::query("PRAGMA user_version = 0")
         .execute(writer)
@@ -97,7 +98,7 @@ pub(super) async fn probe_write(writer: &SqlitePool) -> Result<(), sqlx::Error> 
 /// After a failed commit SQLite may have rolled back by itself. The driver
 /// then still counts a transaction, and would begin no other one for ever:
 /// the pool replaces such a connection.
-fn is_between_transactions(connection: &SqliteConnection) -> bool {
+fn is_between_transactions(connection: &AnyConnection) -> bool {
     let usable = !connection.is_in_transaction();
     if !usable {
         tracing::warn!("replacing the store's writer after a commit that failed");
@@ -105,8 +106,8 @@ fn is_between_transactions(connection: &SqliteConnection) -> bool {
     usable
 }
 
-fn pool(connections_max: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
+fn pool(connections_max: u32) -> AnyPoolOptions {
+    AnyPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // An idle connection to a local file costs nothing; reopening does.
@@ -149,7 +150,7 @@ fn canonical(path: &Path) -> io::Result<PathBuf> {
 /// when the process dies, however it dies. Answers the database's own path.
 fn lock(database: &Path) -> Result<(PathBuf, File), OpenError> {
     let unusable = |error: io::Error| OpenError::Unusable {
-        path: database.display().to_string(),
+        place: database.display().to_string(),
         reason: error.to_string(),
     };
     let path = canonical(database).map_err(unusable)?;
@@ -244,7 +245,7 @@ mod tests {
     async fn a_missing_database_is_reported_and_not_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("absent.db");
-        let refused = Store::require_file(&format!("sqlite://{}", path.display())).unwrap_err();
+        let refused = Store::require_existing(&format!("sqlite://{}", path.display())).unwrap_err();
         assert!(refused.to_string().contains("does not exist"), "{refused}");
         assert!(!path.exists());
     }

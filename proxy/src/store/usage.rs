@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use crate::key::{AccountId, SharedAccount, own_key};
@@ -36,14 +36,14 @@ pub(crate) struct UsageRow {
 
 /// Writes a row unless the request has one. True where it was written.
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     row: &UsageRow,
 ) -> Result<bool, sqlx::Error> {
     let result = sqlx::query(
         "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
              completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
              started_at_us, finished_at_us)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (request_id) DO NOTHING",
     )
     .bind(row.request_id.to_string())
@@ -54,8 +54,8 @@ pub(super) async fn insert(
     .bind(count(row.usage.completion_tokens))
     .bind(count(row.usage.cached_tokens))
     .bind(row.cost.nanos())
-    .bind(row.estimated)
-    .bind(row.streamed)
+    .bind(i64::from(row.estimated))
+    .bind(i64::from(row.streamed))
     .bind(i64::from(row.status))
     .bind(row.started_at.timestamp_micros())
     .bind(row.finished_at.timestamp_micros())
@@ -73,11 +73,11 @@ pub(super) async fn insert(
 }
 
 async fn insert_account(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     request_id: Uuid,
     account: &SharedAccount,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO usage_account (scope, subject, request_id) VALUES (?, ?, ?)")
+    sqlx::query("INSERT INTO usage_account (scope, subject, request_id) VALUES ($1, $2, $3)")
         .bind(account.scope.as_str())
         .bind(account.subject())
         .bind(request_id.to_string())

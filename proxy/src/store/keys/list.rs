@@ -2,7 +2,7 @@
 //! that may be null; no part of a request reaches the SQL text.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Row as _, sqlite::SqliteRow};
+use sqlx::{Row as _, any::AnyRow};
 
 use crate::{
     key::{Key, KeyHash},
@@ -56,17 +56,17 @@ pub(crate) struct Listed {
 }
 
 const LIVE: &str = "SELECT *, count(*) OVER () AS total FROM keys WHERE \
-    (?1 IS NULL OR hash = ?1) AND (?2 IS NULL OR alias = ?2) AND \
-    (?3 IS NULL OR user_id = ?3) AND (?4 IS NULL OR team_id = ?4) AND \
-    (?5 IS NULL OR blocked = ?5) AND \
-    (?6 IS NULL OR ?6 = (expires_at_us IS NOT NULL AND expires_at_us <= ?7)) \
-    ORDER BY ?8 * created_at_us, hash LIMIT ?9 OFFSET ?10";
+    ($1 IS NULL OR hash = $1) AND ($2 IS NULL OR alias = $2) AND \
+    ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR team_id = $4) AND \
+    ($5 IS NULL OR blocked = $5) AND \
+    ($6 IS NULL OR $6 = CASE WHEN expires_at_us <= $7 THEN 1 ELSE 0 END) \
+    ORDER BY $8 * created_at_us, hash LIMIT $9 OFFSET $10";
 
 const DELETED: &str = "SELECT *, count(*) OVER () AS total FROM deleted_keys WHERE \
-    (?1 IS NULL OR hash = ?1) AND (?2 IS NULL OR alias = ?2) AND \
-    (?3 IS NULL OR user_id = ?3) AND (?4 IS NULL OR team_id = ?4) AND \
-    ?5 IS NULL AND ?6 IS NULL AND ?7 IS NOT NULL \
-    ORDER BY ?8 * created_at_us, hash LIMIT ?9 OFFSET ?10";
+    ($1 IS NULL OR hash = $1) AND ($2 IS NULL OR alias = $2) AND \
+    ($3 IS NULL OR user_id = $3) AND ($4 IS NULL OR team_id = $4) AND \
+    $5 IS NULL AND $6 IS NULL AND $7 IS NOT NULL \
+    ORDER BY $8 * created_at_us, hash LIMIT $9 OFFSET $10";
 
 impl Store {
     pub(crate) async fn list_keys(
@@ -125,7 +125,7 @@ impl Store {
         filter: &Filter,
         (blocked, expired): (Option<bool>, Option<bool>),
         (now, limit, skip): (DateTime<Utc>, u32, i64),
-    ) -> Result<Vec<SqliteRow>, StoreError> {
+    ) -> Result<Vec<AnyRow>, StoreError> {
         let direction: i64 = match filter.sort {
             Sort::NewestFirst => -1,
             Sort::OldestFirst => 1,
@@ -135,8 +135,8 @@ impl Store {
             .bind(&filter.alias)
             .bind(&filter.user_id)
             .bind(&filter.team_id)
-            .bind(blocked)
-            .bind(expired)
+            .bind(blocked.map(i64::from))
+            .bind(expired.map(i64::from))
             .bind(now.timestamp_micros())
             .bind(direction)
             .bind(i64::from(limit))
@@ -147,7 +147,7 @@ impl Store {
     }
 }
 
-fn total_of(row: &SqliteRow) -> Result<i64, StoreError> {
+fn total_of(row: &AnyRow) -> Result<i64, StoreError> {
     row.try_get("total")
         .map_err(StoreError::while_doing("counting keys"))
 }

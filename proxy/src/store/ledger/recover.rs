@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Any, Row, Transaction};
 use uuid::Uuid;
 
 use super::post;
@@ -39,7 +39,7 @@ pub(crate) async fn recover(
 }
 
 async fn post_all(
-    mut transaction: Transaction<'static, Sqlite>,
+    mut transaction: Transaction<'static, Any>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Recovered>, sqlx::Error> {
     let rows = sqlx::query(

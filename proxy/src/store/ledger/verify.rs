@@ -37,13 +37,13 @@ pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
 async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT scope, subject, posted_nanousd, allotted_nanousd,
-             COALESCE(CASE scope
+             CAST(COALESCE(CASE scope
                  WHEN 'key' THEN (SELECT SUM(cost_nanousd) FROM usage
                      WHERE usage.key_hash = account.subject)
                  ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
                      WHERE usage_account.scope = account.scope
                          AND usage_account.subject = account.subject)
-             END, 0) AS rows_nanousd
+             END, 0) AS BIGINT) AS rows_nanousd
          FROM account ORDER BY scope, subject",
     )
     .fetch_all(store.reader())

@@ -3,7 +3,7 @@
 //! of its own, which the first call of the window opens. Rows of old windows
 //! stay: calls may settle on them later, and verification adds them up.
 
-use sqlx::SqliteConnection;
+use sqlx::AnyConnection;
 
 use super::{select_standing, standing};
 use crate::key::{AccountId, Period, SharedAccount, Window};
@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError};
 /// Defines a shared budget, or defines it anew; `window` is the one that its
 /// calls are charged to now. True where anything is other than before.
 pub(crate) async fn define(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     budget: &SharedAccount,
     limit: NanoUsd,
     period: Option<Period>,
@@ -23,11 +23,11 @@ pub(crate) async fn define(
     let failed = || StoreError::while_doing("writing a shared budget");
     let changed = sqlx::query(
         "INSERT INTO account (scope, subject, limit_nanousd, budget_duration)
-         VALUES (?, ?, ?, ?)
+         VALUES ($1, $2, $3, $4)
          ON CONFLICT (scope, subject) DO UPDATE SET limit_nanousd = excluded.limit_nanousd,
                  budget_duration = excluded.budget_duration
-             WHERE limit_nanousd IS NOT excluded.limit_nanousd
-                 OR budget_duration IS NOT excluded.budget_duration",
+             WHERE account.limit_nanousd IS DISTINCT FROM excluded.limit_nanousd
+                 OR account.budget_duration IS DISTINCT FROM excluded.budget_duration",
     )
     .bind(budget.scope.as_str())
     .bind(budget.subject())
@@ -37,7 +37,7 @@ pub(crate) async fn define(
     .await
     .map_err(failed())?;
     if let Some(window) = window {
-        sqlx::query("UPDATE account SET limit_nanousd = ?3 WHERE scope = ?1 AND subject = ?2")
+        sqlx::query("UPDATE account SET limit_nanousd = $3 WHERE scope = $1 AND subject = $2")
             .bind(budget.scope.as_str())
             .bind(budget.during(window).subject())
             .bind(limit.nanos())
@@ -69,7 +69,7 @@ async fn open(store: &Store, account: &SharedAccount) -> Result<Option<Standing>
     let mut write = store.begin_write().await?;
     sqlx::query(
         "INSERT INTO account (scope, subject, limit_nanousd)
-         SELECT scope, ?3, limit_nanousd FROM account WHERE scope = ?1 AND subject = ?2
+         SELECT scope, $3, limit_nanousd FROM account WHERE scope = $1 AND subject = $2
          ON CONFLICT (scope, subject) DO NOTHING",
     )
     .bind(account.scope.as_str())

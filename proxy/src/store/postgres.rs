@@ -1,0 +1,87 @@
+//! Owns how a PostgreSQL database is opened: the pool, and the bounds that keep
+//! a slow server from holding callers up. Several processes share it. Called at
+//! start, and for what only PostgreSQL does differently.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    Any, AnyPool, Executor as _, Transaction,
+    any::{AnyConnectOptions, AnyPoolOptions},
+};
+use url::Url;
+
+use super::{Database, OpenError, Store, migrate};
+
+/// How long a caller waits for a pooled connection before it is told 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECTIONS_MAX: u32 = 10;
+/// A statement that takes longer fails, and with it its transaction: nobody
+/// waits for a lock that is never released.
+const BOUNDS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
+    SET idle_in_transaction_session_timeout = '10s'; \
+    SET default_transaction_isolation = 'read committed'";
+/// One number for the lock that lets changes of keys run one at a time; no other
+/// program uses the database.
+const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(7310582)";
+
+pub(super) fn is_address(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+/// Opens and migrates the database. Processes that start at the same time wait
+/// for the one that migrates.
+pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
+    let place = place(url)?;
+    let unusable = |error: sqlx::Error| OpenError::Unusable {
+        place: place.clone(),
+        reason: error.to_string(),
+    };
+    let options: AnyConnectOptions = url.parse().map_err(unusable)?;
+    let pool = AnyPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async { connection.execute(BOUNDS).await.map(drop) })
+        })
+        .connect_with(options)
+        .await
+        .map_err(unusable)?;
+    migrate::run(&migrate::POSTGRES, &pool, &place).await?;
+    probe_write(&pool).await.map_err(unusable)?;
+    Ok(Store {
+        reader: pool.clone(),
+        writer: pool,
+        database: Database::Postgres,
+        probed: Arc::default(),
+    })
+}
+
+/// The address without what is secret in it.
+fn place(url: &str) -> Result<String, OpenError> {
+    let url = Url::parse(url).map_err(|_| OpenError::Address)?;
+    let host = url.host_str().ok_or(OpenError::Address)?;
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    Ok(format!("postgres://{host}{port}{}", url.path()))
+}
+
+/// Waits for every such transaction of any process to end.
+pub(super) async fn begin_alone(pool: &AnyPool) -> Result<Transaction<'static, Any>, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    transaction.execute(ALONE).await?;
+    Ok(transaction)
+}
+
+/// Fails on a standby and on a server that has been set to read only.
+pub(super) async fn probe_write(pool: &AnyPool) -> Result<(), sqlx::Error> {
+    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
+        .fetch_one(pool)
+        .await?;
+    if read_only == "off" {
+        return Ok(());
+    }
+    Err(sqlx::Error::Configuration(
+        "it takes no writes: give the address of the primary".into(),
+    ))
+}
