@@ -9,7 +9,9 @@ pub(crate) mod key_delete;
 pub(crate) mod key_generate;
 pub(crate) mod key_info;
 pub(crate) mod key_list;
+pub(crate) mod key_regenerate;
 pub(crate) mod key_update;
+mod key_write;
 mod shared_budgets;
 mod view;
 

@@ -6,8 +6,9 @@
 mod admission;
 mod peer;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -38,6 +39,16 @@ const HEADERS: [&str; 5] = [
 pub(crate) enum Caller {
     Master,
     Key(Arc<Key>),
+}
+
+/// As the log names who acted.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Master => f.write_str("master"),
+            Self::Key(key) => key.hash.fmt(f),
+        }
+    }
 }
 
 /// Who is calling.
@@ -76,15 +87,62 @@ pub(crate) async fn authenticate_again(
 ) -> Result<Caller, ApiError> {
     match caller {
         Caller::Master => Ok(Caller::Master),
-        Caller::Key(key) => by_hash(state, key.hash, peer).await,
+        Caller::Key(known) => {
+            let caller = by_hash(state, known.hash, peer).await?;
+            let Caller::Key(key) = caller else {
+                return Ok(caller);
+            };
+            let ends_at = known.value_ends_at;
+            still_works(state, ends_at)?;
+            Ok(Caller::Key(known_by(key, ends_at)))
+        }
     }
 }
 
 async fn by_hash(state: &AppState, hash: KeyHash, peer: Peer) -> Result<Caller, ApiError> {
     let found = state.keys.find(hash, state.store.key(hash)).await?;
-    let key = found.ok_or_else(unknown)?;
+    let mut key = found.ok_or_else(unknown)?;
+    if key.value_ends_at.is_some() {
+        key = behind(state, hash, &key).await?;
+    }
     check(state, &key, peer)?;
+    still_works(state, key.value_ends_at)?;
     Ok(Caller::Key(key))
+}
+
+/// The key as it stands now behind the earlier value `hash`. What the cache
+/// knows of that value is a sign to the key and never the key: the changes of
+/// the key do not reach it.
+async fn behind(state: &AppState, hash: KeyHash, sign: &Key) -> Result<Arc<Key>, ApiError> {
+    let current = state.keys.find(sign.hash, state.store.key(sign.hash));
+    match current.await? {
+        Some(key) if key.value_ends_at.is_none() => Ok(known_by(key, sign.value_ends_at)),
+        // It was regenerated once more, or deleted, since the sign was read.
+        Some(_) | None => {
+            state.keys.invalidate(hash);
+            let key = state.store.key(hash).await?;
+            key.map(Arc::new).ok_or_else(unknown)
+        }
+    }
+}
+
+fn known_by(key: Arc<Key>, value_ends_at: Option<DateTime<Utc>>) -> Arc<Key> {
+    if key.value_ends_at == value_ends_at {
+        return key;
+    }
+    Arc::new(Key {
+        value_ends_at,
+        ..Key::clone(&key)
+    })
+}
+
+/// Last of all checks: how the key itself stands comes first.
+fn still_works(state: &AppState, value_ends_at: Option<DateTime<Utc>>) -> Result<(), ApiError> {
+    let is_over = |ends_at| ends_at <= state.clock.now();
+    match value_ends_at.is_some_and(is_over) {
+        true => Err(unknown()),
+        false => Ok(()),
+    }
 }
 
 /// Keeps admin keys off the data plane: what they are for must not spend.

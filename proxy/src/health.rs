@@ -19,11 +19,12 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this gateway does beyond LiteLLM, each named once it works: the engine
 /// refuses roles that need one which is not here.
-const FEATURES: [&str; 4] = [
+const FEATURES: [&str; 5] = [
     "shared_budgets",
     "shared_budget_windows",
     "allowed_cidrs",
     "scopes",
+    "regenerate",
 ];
 
 /// LiteLLM: a JSON string, 503 while shutting down.

@@ -35,6 +35,12 @@ use crate::money::NanoUsd;
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     pub(crate) hash: KeyHash,
+    /// Under which its account stands: the hash of its first value, which stays
+    /// when the key is regenerated.
+    pub(crate) account: KeyHash,
+    /// Set where the key was looked up by a value that it had before it was
+    /// regenerated: the first moment at which that one is refused.
+    pub(crate) value_ends_at: Option<DateTime<Utc>>,
     /// Masked form for people, `sk-...abcd`.
     pub(crate) key_name: String,
     pub(crate) alias: Option<String>,
@@ -108,6 +114,11 @@ impl Key {
         self.expires_at.is_some_and(|expiry| expiry <= now)
     }
 
+    /// Its own account, which no other key draws on.
+    pub(crate) fn own_account(&self) -> AccountId {
+        AccountId::Key(self.account)
+    }
+
     /// The accounts that it shares with other keys.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &SharedAccount> {
         self.accounts.iter().filter_map(|account| match account {
@@ -136,6 +147,8 @@ impl Key {
 pub(crate) fn fixture(text: &str) -> Key {
     Key {
         hash: KeyHash::of(text),
+        account: KeyHash::of(text),
+        value_ends_at: None,
         key_name: "sk-...test".to_owned(),
         alias: None,
         models: Vec::new(),

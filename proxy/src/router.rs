@@ -57,7 +57,7 @@ fn llm_routes() -> Router<AppState> {
 }
 
 fn admin_routes(state: &AppState) -> Router<AppState> {
-    let table: [(&str, MethodRouter<AppState>, Need); 7] = [
+    let table: [(&str, MethodRouter<AppState>, Need); 9] = [
         (
             "/key/generate",
             post(admin::key_generate::handle),
@@ -81,6 +81,16 @@ fn admin_routes(state: &AppState) -> Router<AppState> {
         (
             "/key/unblock",
             post(admin::key_block::unblock),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/regenerate",
+            post(admin::key_regenerate::named_in_body),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/{key}/regenerate",
+            post(admin::key_regenerate::named_in_path),
             Scope(KeysWrite),
         ),
         (

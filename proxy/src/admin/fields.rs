@@ -190,7 +190,7 @@ impl Fields {
         }
         if let Some(budgets) = &self.shared_budgets {
             let shared = budgets.iter().map(|budget| budget.account.clone());
-            key.accounts = key::accounts(key.hash, shared);
+            key.accounts = key::accounts(key.account, shared);
         }
         if let Some(user_id) = &self.user_id {
             key.user_id.clone_from(user_id);

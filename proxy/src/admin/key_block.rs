@@ -75,6 +75,6 @@ async fn write(
         .await
         .map_err(StoreError::while_doing("committing a blocked key"))?;
     drop(changed);
-    tracing::info!(key.hash = %hash, key.blocked = key.blocked, "key blocked or unblocked");
+    tracing::info!(caller = %caller, key.hash = %hash, key.blocked = key.blocked, "key blocked or unblocked");
     Ok(key)
 }

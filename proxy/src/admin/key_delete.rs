@@ -6,7 +6,9 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
+use sqlx::AnyConnection;
 
 use super::{answer, change, read_body};
 use crate::{
@@ -68,7 +70,7 @@ async fn delete(
     aliases: &[String],
 ) -> Result<(), ApiError> {
     let mut write = state.store.begin_write().await?;
-    admitted.within(state, &mut write).await?;
+    let caller = admitted.within(state, &mut write).await?;
     let mut hashes: Vec<KeyHash> = keys
         .iter()
         .filter_map(|key| KeyHash::from_key_or_hash(key))
@@ -78,16 +80,16 @@ async fn delete(
     }
     // Also what is not found: an earlier deletion may have failed half-way.
     let changed = state.keys.invalidate_on_drop(hashes.iter().copied());
-    let mut deleted = Vec::new();
+    let (mut deleted, mut accounts) = (Vec::new(), Vec::new());
     for hash in hashes {
-        if store::keys::delete(&mut write, hash, state.clock.now()).await? {
+        if let Some(account) = end(&mut write, hash, state.clock.now()).await? {
             deleted.push(hash);
+            accounts.extend(account);
         }
     }
     if deleted.is_empty() {
         return Err(ApiError::not_found("keys", "No keys found"));
     }
-    let accounts = deleted.iter().map(|hash| AccountId::Key(*hash)).collect();
     let accounts = state.ledger.refresh_on_drop(accounts);
     failpoint::pass("key_delete.before_commit").await;
     write
@@ -98,7 +100,22 @@ async fn delete(
     drop(changed);
     accounts.done().await;
     for hash in &deleted {
-        tracing::info!(key.hash = %hash, "key deleted");
+        tracing::info!(caller = %caller, key.hash = %hash, "key deleted");
     }
     Ok(())
+}
+
+/// Deletes a key and answers its account. An earlier value of a key that was
+/// regenerated ends without its key, and has no account. None for neither.
+async fn end(
+    write: &mut AnyConnection,
+    hash: KeyHash,
+    now: DateTime<Utc>,
+) -> Result<Option<Option<AccountId>>, ApiError> {
+    let Some(key) = store::keys::find(write, hash).await? else {
+        let ended = store::keys::earlier::end(write, hash, now).await?;
+        return Ok(ended.then_some(None));
+    };
+    store::keys::delete(write, hash, now).await?;
+    Ok(Some(Some(key.own_account())))
 }

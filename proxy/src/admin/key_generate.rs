@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::{
     answer, change,
     fields::{Fields, bad_duration},
-    read_body,
-    shared_budgets::{self, SharedBudget},
+    key_write::define,
+    read_body, shared_budgets,
     view::{self, Spend},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     auth::Admitted,
     error::ApiError,
     failpoint,
-    key::{self, AccountId, Key, KeyType, Scopes, Token, TokenError},
+    key::{self, Key, KeyType, Scopes, Token, TokenError},
     store::{self, StoreError},
 };
 
@@ -30,23 +30,26 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (admitted, body) = read_body(&state, request).await?;
-    let fields = Fields::parse(&body)?;
-    let token = token(&body)?;
+    let mut fields = Fields::parse(&body)?;
+    // A new key opens its account, also where it has no cap.
+    fields.max_budget.get_or_insert(None);
+    let token = chosen("key", body.get("key"))?;
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
     let stored = key.clone();
     let changing = state.clone();
     let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
-    let work = async move { write(&changing, &admitted, &stored, fields.shared_budgets()).await };
+    let work = async move { write(&changing, &admitted, &stored, &fields).await };
     change(&state, work).await?;
     let shown = shown(&token, &key, &spend, state.clock.now());
     Ok(answer(shown, &ignored))
 }
 
-/// A generated key, or the caller's own when it is hard enough to guess.
-fn token(body: &Map<String, Value>) -> Result<Token, ApiError> {
-    let chosen = match body.get("key") {
+/// The key that `field` chooses, when it is hard enough to guess, else a
+/// generated one.
+pub(super) fn chosen(field: &'static str, value: Option<&Value>) -> Result<Token, ApiError> {
+    let chosen = match value {
         None | Some(Value::Null) => {
             return Token::generate().map_err(|error| {
                 tracing::error!(error = %error, "generating a key failed");
@@ -57,12 +60,12 @@ fn token(body: &Map<String, Value>) -> Result<Token, ApiError> {
         Some(_) => {
             return Err(ApiError::validation(
                 "string_type",
-                ["body", "key"],
+                ["body", field],
                 "Input should be a valid string",
             ));
         }
     };
-    let refused = |message: &str| ApiError::bad_request("key", message);
+    let refused = |message: &str| ApiError::bad_request(field, message);
     let token = Token::parse(chosen).map_err(|error| match error {
         TokenError::Prefix => {
             refused("Invalid key format. LiteLLM Virtual Key must start with 'sk-'.")
@@ -85,6 +88,8 @@ fn token(body: &Map<String, Value>) -> Result<Token, ApiError> {
 fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, ApiError> {
     let mut key = Key {
         hash: token.hash(),
+        account: token.hash(),
+        value_ends_at: None,
         key_name: token.masked(),
         alias: fields.alias.clone().flatten(),
         models: Vec::new(),
@@ -113,7 +118,7 @@ async fn write(
     state: &AppState,
     admitted: &Admitted,
     key: &Key,
-    budgets: &[SharedBudget],
+    fields: &Fields,
 ) -> Result<(), ApiError> {
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
@@ -124,19 +129,14 @@ async fn write(
     {
         return Err(alias_taken(alias));
     }
-    if store::keys::find(&mut write, key.hash).await?.is_some() {
+    if store::keys::earlier::is_taken(&mut write, key.hash).await? {
         return Err(ApiError::bad_request(
             "key",
             "this key exists already: choose another, or use /key/update",
         ));
     }
     store::keys::put(&mut write, key).await?;
-    let mut limits = shared_budgets::define(&mut write, budgets, &state.clock).await?;
-    let own = AccountId::Key(key.hash);
-    if store::ledger::set_limit(&mut write, &own, key.max_budget).await? {
-        limits.push(own);
-    }
-    let limits = state.ledger.refresh_on_drop(limits);
+    let limits = define(state, &mut write, key, fields).await?;
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()
@@ -145,8 +145,8 @@ async fn write(
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
     limits.done().await;
-    shared_budgets::log(key, budgets);
-    tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key generated");
+    shared_budgets::log(key, fields.shared_budgets());
+    tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key generated");
     Ok(())
 }
 
@@ -162,7 +162,7 @@ pub(super) fn alias_taken(alias: &str) -> ApiError {
     .with_param("key_alias")
 }
 
-fn shown(token: &Token, key: &Key, spend: &Spend, now: DateTime<Utc>) -> Value {
+pub(super) fn shown(token: &Token, key: &Key, spend: &Spend, now: DateTime<Utc>) -> Value {
     let mut row = view::generated(key, spend, now);
     row.insert("key".to_owned(), json!(token.expose()));
     Value::Object(row)

@@ -80,7 +80,11 @@ async fn about_itself(state: &AppState, own: &Key, asked: Asked) -> Result<Respo
 
 async fn show(state: &AppState, key: &Key, named: Value) -> Result<Response, ApiError> {
     let spend = view::spend(state, key).await?;
-    let row = view::row(key, &spend, state.clock.now());
+    let now = state.clock.now();
+    let mut row = view::row(key, &spend, now);
+    if let Some(ends_at) = key.value_ends_at {
+        view::mark_replaced(&mut row, key, ends_at, now);
+    }
     Ok(answer(json!({"key": named, "info": row}), &[]))
 }
 

@@ -6,22 +6,22 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
 use super::{
     answer, change,
-    fields::{Fields, bad_duration},
-    key_generate::alias_taken,
-    key_not_found, named_key, read_body, shared_budgets, view,
+    fields::Fields,
+    key_not_found,
+    key_write::{define, rename, set_rules},
+    named_key, read_body, shared_budgets, view,
 };
 use crate::{
     app::AppState,
-    auth::{Admitted, Caller},
+    auth::Admitted,
     error::ApiError,
     failpoint,
-    key::{AccountId, Key, KeyHash},
+    key::{Key, KeyHash},
     store::{self, StoreError},
 };
 
@@ -79,15 +79,7 @@ async fn write(
     rename(&mut write, &mut key, alias).await?;
     set_rules(&caller, &mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
-    let mut limits =
-        shared_budgets::define(&mut write, fields.shared_budgets(), &state.clock).await?;
-    let own = AccountId::Key(key.hash);
-    if fields.max_budget.is_some()
-        && store::ledger::set_limit(&mut write, &own, key.max_budget).await?
-    {
-        limits.push(own);
-    }
-    let limits = state.ledger.refresh_on_drop(limits);
+    let limits = define(state, &mut write, &key, fields).await?;
     failpoint::pass("key_update.before_commit").await;
     write
         .commit()
@@ -97,27 +89,8 @@ async fn write(
     drop(changed);
     limits.done().await;
     shared_budgets::log(&key, fields.shared_budgets());
-    tracing::info!(key.hash = %key.hash, key.alias = key.alias, "key updated");
+    tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key updated");
     Ok(key)
-}
-
-fn set_rules(
-    caller: &Caller,
-    key: &mut Key,
-    fields: &Fields,
-    now: DateTime<Utc>,
-) -> Result<(), ApiError> {
-    caller.must_have(key.scopes)?;
-    caller.must_have(fields.scopes.unwrap_or_default())?;
-    if let Some(duration) = fields.duration {
-        key.expires_at = match duration {
-            Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
-            None => None,
-        };
-    }
-    fields.apply(key);
-    key.updated_at = now;
-    caller.must_bind(key)
 }
 
 async fn find(
@@ -141,21 +114,4 @@ async fn find(
         .await?
         .ok_or_else(unknown)?;
     store::keys::find(write, hash).await?.ok_or_else(unknown)
-}
-
-async fn rename(
-    write: &mut AnyConnection,
-    key: &mut Key,
-    alias: Option<&Option<String>>,
-) -> Result<(), ApiError> {
-    let Some(alias) = alias else { return Ok(()) };
-    if let Some(alias) = alias
-        && store::keys::find_alias(write, alias)
-            .await?
-            .is_some_and(|holder| holder != key.hash)
-    {
-        return Err(alias_taken(alias));
-    }
-    key.alias.clone_from(alias);
-    Ok(())
 }

@@ -5,6 +5,7 @@ mod changes;
 mod cidrs;
 mod ended_callers;
 mod listing;
+mod regenerate;
 mod scopes;
 mod shared_budgets;
 

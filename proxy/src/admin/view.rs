@@ -5,13 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::shared_budgets;
-use crate::{
-    app::AppState,
-    error::ApiError,
-    key::{AccountId, Key},
-    money::NanoUsd,
-    store,
-};
+use crate::{app::AppState, error::ApiError, key::Key, money::NanoUsd, store};
 
 /// LiteLLM: times have milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";
@@ -45,7 +39,7 @@ impl Spend {
 
 /// Posted so far: live from the ledger when it knows the key, else the store's.
 pub(super) async fn spend(state: &AppState, key: &Key) -> Result<Spend, ApiError> {
-    let own = AccountId::Key(key.hash);
+    let own = key.own_account();
     let own = match state.ledger.spend(&own) {
         Some(posted) => posted,
         None => {
@@ -238,6 +232,20 @@ fn status(key: &Key, now: DateTime<Utc>) -> &'static str {
         "expired"
     } else {
         "active"
+    }
+}
+
+/// Marks the row of a key that was asked for by a value which it had before.
+pub(super) fn mark_replaced(
+    row: &mut Map<String, Value>,
+    key: &Key,
+    ends_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) {
+    row.insert("replaced_by".to_owned(), json!(key.hash.to_string()));
+    row.insert("value_ends_at".to_owned(), json!(time(ends_at)));
+    if ends_at <= now {
+        row.insert("status".to_owned(), json!("expired"));
     }
 }
 

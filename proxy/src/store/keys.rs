@@ -2,6 +2,7 @@
 //! transaction, so that a key and its account change together; reads use the
 //! pool. Called by the key cache and the admin API.
 
+pub(crate) mod earlier;
 mod list;
 
 use chrono::{DateTime, Utc};
@@ -10,19 +11,31 @@ use sqlx::AnyConnection;
 pub(crate) use self::list::{Filter, Page, Sort, Status};
 use super::{
     Store, StoreError,
-    row::{KeyRow, deleted_at, shared_to_json, to_json},
+    row::{KeyRow, deleted_at, shared_to_json, to_json, value_ends_at},
 };
 use crate::key::{Key, KeyHash};
 
 impl Store {
-    /// The live key, if there is one.
+    /// The live key of this value, or the one that had it before.
     pub(crate) async fn key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
-        let row = sqlx::query("SELECT * FROM keys WHERE hash = $1")
-            .bind(hash.to_string())
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(StoreError::while_doing("reading a key"))?;
-        row.as_ref().map(KeyRow::read).transpose()
+        let row = sqlx::query(
+            "SELECT keys.*, CAST(NULL AS BIGINT) AS ends_at_us FROM keys WHERE hash = $1
+             UNION ALL
+             SELECT keys.*, earlier_keys.ends_at_us FROM earlier_keys
+             JOIN keys ON keys.account_hash = earlier_keys.account_hash
+             WHERE earlier_keys.hash = $1",
+        )
+        .bind(hash.to_string())
+        .fetch_optional(&self.reader)
+        .await
+        .map_err(StoreError::while_doing("reading a key"))?;
+        let Some(row) = row else { return Ok(None) };
+        let key = KeyRow::read(&row)?;
+        let value_ends_at = value_ends_at(&row)?;
+        Ok(Some(Key {
+            value_ends_at,
+            ..key
+        }))
     }
 
     /// The latest key of this hash that was deleted, and when.
@@ -74,8 +87,8 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
+         created_at_us, updated_at_us, account_hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -102,6 +115,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(&key.team_id)
     .bind(key.created_at.timestamp_micros())
     .bind(key.updated_at.timestamp_micros())
+    .bind(key.account.to_string())
     .execute(write)
     .await
     .map(drop)
@@ -117,18 +131,20 @@ pub(crate) async fn delete(
     let archived = sqlx::query(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
-         shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, deleted_at_us) \
+         shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, \
+         account_hash, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, $1 FROM keys WHERE hash = $2",
+         created_at_us, updated_at_us, account_hash, $1 FROM keys WHERE hash = $2",
     )
     .bind(now.timestamp_micros())
     .bind(hash.to_string())
     .execute(&mut *write)
     .await
     .map_err(StoreError::while_doing("archiving a key"))?;
-    sqlx::query("DELETE FROM keys WHERE hash = ?")
+    earlier::forget_all(write, hash).await?;
+    sqlx::query("DELETE FROM keys WHERE hash = $1")
         .bind(hash.to_string())
         .execute(write)
         .await

@@ -15,6 +15,7 @@ use crate::{
 #[derive(Debug, FromRow)]
 pub(super) struct KeyRow {
     hash: String,
+    account_hash: Option<String>,
     key_name: String,
     alias: Option<String>,
     models: String,
@@ -48,9 +49,15 @@ impl KeyRow {
         let hash = KeyHash::from_hex(&self.hash).ok_or_else(|| damaged("hash"))?;
         let shared =
             shared_accounts(&self.shared_accounts).ok_or_else(|| damaged("shared accounts"))?;
+        let account = match &self.account_hash {
+            Some(first) => KeyHash::from_hex(first).ok_or_else(|| damaged("account"))?,
+            None => hash,
+        };
         Ok(Key {
             hash,
-            accounts: key::accounts(hash, shared),
+            account,
+            value_ends_at: None,
+            accounts: key::accounts(account, shared),
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
             expires_at: match self.expires_at_us {
@@ -112,6 +119,18 @@ fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
 /// Lists and maps of plain JSON always have a text.
 pub(super) fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_default()
+}
+
+/// When the value ends that this row of `keys` was found by; none for its own.
+pub(super) fn value_ends_at(row: &AnyRow) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let ends: Option<i64> = row
+        .try_get("ends_at_us")
+        .map_err(StoreError::while_doing("reading the end of a key's value"))?;
+    let damaged = || StoreError::Damaged {
+        hash: row.try_get("hash").unwrap_or_default(),
+        what: "end of an earlier value",
+    };
+    ends.map(|at| instant(at).ok_or_else(damaged)).transpose()
 }
 
 /// When a row of `deleted_keys` was deleted.

@@ -1,0 +1,66 @@
+//! Owns what the operations that change a key have in common, inside their
+//! transactions.
+
+use chrono::{DateTime, Utc};
+use sqlx::AnyConnection;
+
+use super::{
+    fields::{Fields, bad_duration},
+    key_generate::alias_taken,
+    shared_budgets,
+};
+use crate::{app::AppState, auth::Caller, error::ApiError, key::Key, ledger::Refresh, store};
+
+/// Gives the key this alias, or none, where one was sent.
+pub(super) async fn rename(
+    write: &mut AnyConnection,
+    key: &mut Key,
+    alias: Option<&Option<String>>,
+) -> Result<(), ApiError> {
+    let Some(alias) = alias else { return Ok(()) };
+    if let Some(alias) = alias
+        && store::keys::find_alias(write, alias)
+            .await?
+            .is_some_and(|holder| holder != key.hash)
+    {
+        return Err(alias_taken(alias));
+    }
+    key.alias.clone_from(alias);
+    Ok(())
+}
+
+/// Puts what was sent into the key, within what its caller may give away.
+pub(super) fn set_rules(
+    caller: &Caller,
+    key: &mut Key,
+    fields: &Fields,
+    now: DateTime<Utc>,
+) -> Result<(), ApiError> {
+    caller.must_have(key.scopes)?;
+    caller.must_have(fields.scopes.unwrap_or_default())?;
+    if let Some(duration) = fields.duration {
+        key.expires_at = match duration {
+            Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
+            None => None,
+        };
+    }
+    fields.apply(key);
+    key.updated_at = now;
+    caller.must_bind(key)
+}
+
+/// Writes the limits that were sent to the key's accounts. What it answers must
+/// be done, or dropped, after the commit.
+pub(super) async fn define(
+    state: &AppState,
+    write: &mut AnyConnection,
+    key: &Key,
+    fields: &Fields,
+) -> Result<Refresh, ApiError> {
+    let mut changed = shared_budgets::define(write, fields.shared_budgets(), &state.clock).await?;
+    let own = key.own_account();
+    if fields.max_budget.is_some() && store::ledger::set_limit(write, &own, key.max_budget).await? {
+        changed.push(own);
+    }
+    Ok(state.ledger.refresh_on_drop(changed))
+}
