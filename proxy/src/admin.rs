@@ -2,6 +2,8 @@
 //! handler reads its body into typed fields, changes the store in one transaction, and then
 //! the caches, before it answers. Called by the router.
 
+mod asked;
+pub(crate) mod audit;
 mod duration;
 pub(crate) mod fields;
 pub(crate) mod key_block;
@@ -13,6 +15,7 @@ pub(crate) mod key_regenerate;
 pub(crate) mod key_update;
 mod key_write;
 mod shared_budgets;
+mod trail;
 mod view;
 
 use std::future::Future;

@@ -56,7 +56,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum LedgerCommand {
-    /// Recompute every balance from its rows; fails where one differs.
+    /// Recompute every balance from its rows and the audit trail's hashes; fails
+    /// where one differs.
     Verify,
 }
 

@@ -57,7 +57,7 @@ fn llm_routes() -> Router<AppState> {
 }
 
 fn admin_routes(state: &AppState) -> Router<AppState> {
-    let table: [(&str, MethodRouter<AppState>, Need); 9] = [
+    let table: [(&str, MethodRouter<AppState>, Need); 10] = [
         (
             "/key/generate",
             post(admin::key_generate::handle),
@@ -99,6 +99,7 @@ fn admin_routes(state: &AppState) -> Router<AppState> {
             ScopeOrItself(KeysRead),
         ),
         ("/key/list", get(admin::key_list::handle), Scope(KeysRead)),
+        ("/audit", get(admin::audit::handle), Scope(KeysRead)),
     ];
     table
         .into_iter()

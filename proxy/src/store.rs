@@ -3,6 +3,7 @@
 //! migrating and probing differ. Knows keys, money and the ledger's rows; knows
 //! nothing of HTTP. Called by the key cache, the admin API and the ledger.
 
+pub(crate) mod audit;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod migrate;

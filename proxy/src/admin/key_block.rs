@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::{answer, change, key_not_found, named_key, read_body, view};
+use super::{answer, change, key_not_found, named_key, read_body, trail, view};
 use crate::{
     app::AppState,
     auth::Admitted,
@@ -67,9 +67,16 @@ async fn write(
         caller.must_have(key.scopes)?;
         caller.must_bind(&key)?;
     }
+    let before = key.clone();
     key.blocked = turn == Turn::Off;
     key.updated_at = state.clock.now();
     store::keys::put(&mut write, &key).await?;
+    let action = match turn {
+        Turn::Off => "key.block",
+        Turn::On => "key.unblock",
+    };
+    let change = (Some(&before), Some(&key));
+    trail::key(&mut write, &caller, action, change, key.updated_at).await?;
     write
         .commit()
         .await

@@ -10,10 +10,10 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
-use super::{answer, change, read_body};
+use super::{answer, change, read_body, trail};
 use crate::{
     app::AppState,
-    auth::Admitted,
+    auth::{Admitted, Caller},
     error::ApiError,
     failpoint,
     key::{AccountId, KeyHash},
@@ -82,7 +82,7 @@ async fn delete(
     let changed = state.keys.invalidate_on_drop(hashes.iter().copied());
     let (mut deleted, mut accounts) = (Vec::new(), Vec::new());
     for hash in hashes {
-        if let Some(account) = end(&mut write, hash, state.clock.now()).await? {
+        if let Some(account) = end(&mut write, &caller, hash, state.clock.now()).await? {
             deleted.push(hash);
             accounts.extend(account);
         }
@@ -109,13 +109,18 @@ async fn delete(
 /// regenerated ends without its key, and has no account. None for neither.
 async fn end(
     write: &mut AnyConnection,
+    caller: &Caller,
     hash: KeyHash,
     now: DateTime<Utc>,
 ) -> Result<Option<Option<AccountId>>, ApiError> {
     let Some(key) = store::keys::find(write, hash).await? else {
         let ended = store::keys::earlier::end(write, hash, now).await?;
+        if ended {
+            trail::value_ended(write, caller, hash, now).await?;
+        }
         return Ok(ended.then_some(None));
     };
     store::keys::delete(write, hash, now).await?;
+    trail::key(write, caller, "key.delete", (Some(&key), None), now).await?;
     Ok(Some(Some(key.own_account())))
 }

@@ -13,7 +13,7 @@ use super::{
     answer, change,
     fields::{Fields, bad_duration},
     key_write::define,
-    read_body, shared_budgets,
+    read_body, shared_budgets, trail,
     view::{self, Spend},
 };
 use crate::{
@@ -136,7 +136,9 @@ async fn write(
         ));
     }
     store::keys::put(&mut write, key).await?;
-    let limits = define(state, &mut write, key, fields).await?;
+    let change = (None, Some(key));
+    trail::key(&mut write, &caller, "key.generate", change, key.created_at).await?;
+    let limits = define(state, &mut write, &caller, key, fields).await?;
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()

@@ -17,7 +17,7 @@ use super::{
     key_generate::{chosen, shown},
     key_not_found,
     key_write::{define, rename, set_rules},
-    named_key, read_body, shared_budgets, view,
+    named_key, read_body, shared_budgets, trail, view,
 };
 use crate::{
     app::AppState,
@@ -110,14 +110,16 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
             "this key exists already: choose another, or leave new_key out",
         ));
     }
-    let now = state.clock.now();
+    let (now, before) = (state.clock.now(), key.clone());
     let ends_at = ends_at(asked.grace, now)?;
     rename(&mut write, &mut key, asked.fields.alias.as_ref()).await?;
     set_rules(&caller, &mut key, &asked.fields, now)?;
     key.hash = new;
     key.key_name = asked.token.masked();
     store::keys::earlier::replace(&mut write, old, &key, ends_at).await?;
-    let limits = define(state, &mut write, &key, &asked.fields).await?;
+    let change = (Some(&before), Some(&key));
+    trail::key(&mut write, &caller, "key.regenerate", change, now).await?;
+    let limits = define(state, &mut write, &caller, &key, &asked.fields).await?;
     failpoint::pass("key_regenerate.before_commit").await;
     write
         .commit()

@@ -14,7 +14,7 @@ use super::{
     fields::Fields,
     key_not_found,
     key_write::{define, rename, set_rules},
-    named_key, read_body, shared_budgets, view,
+    named_key, read_body, shared_budgets, trail, view,
 };
 use crate::{
     app::AppState,
@@ -74,12 +74,15 @@ async fn write(
     let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
+    let before = key.clone();
     // An alias that named the key is no new alias.
     let alias = fields.alias.as_ref().filter(|_| named.is_some());
     rename(&mut write, &mut key, alias).await?;
     set_rules(&caller, &mut key, fields, state.clock.now())?;
     store::keys::put(&mut write, &key).await?;
-    let limits = define(state, &mut write, &key, fields).await?;
+    let change = (Some(&before), Some(&key));
+    trail::key(&mut write, &caller, "key.update", change, key.updated_at).await?;
+    let limits = define(state, &mut write, &caller, &key, fields).await?;
     failpoint::pass("key_update.before_commit").await;
     write
         .commit()

@@ -54,10 +54,12 @@ pub(super) fn set_rules(
 pub(super) async fn define(
     state: &AppState,
     write: &mut AnyConnection,
+    caller: &Caller,
     key: &Key,
     fields: &Fields,
 ) -> Result<Refresh, ApiError> {
-    let mut changed = shared_budgets::define(write, fields.shared_budgets(), &state.clock).await?;
+    let budgets = fields.shared_budgets();
+    let mut changed = shared_budgets::define(write, caller, budgets, &state.clock).await?;
     let own = key.own_account();
     if fields.max_budget.is_some() && store::ledger::set_limit(write, &own, key.max_budget).await? {
         changed.push(own);

@@ -9,10 +9,12 @@ use sqlx::AnyConnection;
 
 use super::{
     fields::{budget, printable},
+    trail,
     view::time,
 };
 use crate::{
     app::AppState,
+    auth::Caller,
     clock::Clock,
     error::ApiError,
     key::{AccountId, Key, Period, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, Window},
@@ -116,6 +118,7 @@ fn refused(message: impl std::fmt::Display) -> ApiError {
 /// opened before its end is later than the one that is redefined.
 pub(super) async fn define(
     write: &mut AnyConnection,
+    caller: &Caller,
     budgets: &[SharedBudget],
     clock: &Clock,
 ) -> Result<Vec<AccountId>, ApiError> {
@@ -124,16 +127,28 @@ pub(super) async fn define(
     for budget in budgets {
         let (account, limit) = (&budget.account, budget.max_budget);
         let window = budget.period.and_then(|period| period.window(now));
+        let before = store::ledger::window::definition(write, account).await?;
         if store::ledger::window::define(write, account, limit, budget.period, window).await? {
             let current = window.map(|window| account.during(window));
             changed.extend(current.map(AccountId::Shared));
             changed.push(AccountId::Shared(account.clone()));
+            let before = before.map(|standing| definition(standing.limit, standing.period));
+            let after = definition(Some(limit), budget.period);
+            trail::budget(write, caller, account, (before, after), now).await?;
         }
     }
     Ok(changed)
 }
 
-/// The audit of a definition, once it is committed.
+/// As the audit trail tells of it.
+fn definition(limit: Option<NanoUsd>, period: Option<Period>) -> Value {
+    json!({
+        "max_budget": limit,
+        "budget_duration": period.map(|period| period.to_string()),
+    })
+}
+
+/// The log of a definition, once it is committed.
 pub(super) fn log(key: &Key, budgets: &[SharedBudget]) {
     for budget in budgets {
         tracing::info!(

@@ -1,5 +1,6 @@
 //! The key API against a real SQLite file, through the routers.
 
+mod audit;
 mod bounds;
 mod changes;
 mod cidrs;

@@ -1,5 +1,5 @@
 //! `llm-proxy ledger verify`: opens the store of a stopped gateway and
-//! recomputes its books.
+//! recomputes its books and the chain of its audit trail.
 //!
 //! It owns what the operator reads and the exit code. It changes nothing; only
 //! the command line calls it.
@@ -7,7 +7,7 @@
 use std::io::Write as _;
 
 use crate::store::ledger::verify::verify as compare;
-use crate::store::{OpenError, Store, StoreError};
+use crate::store::{OpenError, Store, StoreError, audit};
 
 /// Why the books are not known to be right: one line for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,10 @@ pub(crate) enum CommandError {
         "{0} of the accounts differ from the sum of their rows: restore a backup or report it, they are listed above"
     )]
     Differs(usize),
+    #[error(
+        "the audit trail was changed after it was written: row {0} is the first that is not as it was, or does not follow the one before it"
+    )]
+    Tampered(i64),
     #[error("writing the answer: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -30,8 +34,9 @@ pub(crate) enum CommandError {
 pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
     let store = Store::open(database_url).await?;
     let found = compare(&store).await;
+    let trail = audit::verify(&store).await;
     store.close().await;
-    let found = found?;
+    let (found, trail) = (found?, trail?);
     let mut out = std::io::stdout();
     for one in &found.differences {
         writeln!(
@@ -48,8 +53,10 @@ pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
         found.allotted_nanousd,
         found.differences.len()
     )?;
-    match found.differences.len() {
-        0 => Ok(()),
-        count => Err(CommandError::Differs(count)),
+    writeln!(out, "audit_rows {} audit_head {}", trail.rows, trail.head)?;
+    match (found.differences.len(), trail.broken) {
+        (0, None) => Ok(()),
+        (0, Some(row)) => Err(CommandError::Tampered(row)),
+        (count, _) => Err(CommandError::Differs(count)),
     }
 }

@@ -48,6 +48,13 @@ pub(crate) struct Page {
     pub(crate) size: u32,
 }
 
+impl Page {
+    /// How many rows come before it.
+    pub(in crate::store) fn skipped(self) -> i64 {
+        i64::from(self.number.saturating_sub(1)) * i64::from(self.size)
+    }
+}
+
 /// What a listing found.
 #[derive(Debug)]
 pub(crate) struct Listed {
@@ -92,7 +99,7 @@ impl Store {
             }
             None => LIVE,
         };
-        let skip = i64::from(page.number.saturating_sub(1)) * i64::from(page.size);
+        let skip = page.skipped();
         let rows = self
             .select(
                 statement,

@@ -48,6 +48,17 @@ pub(crate) async fn define(
     Ok(changed.rows_affected() > 0)
 }
 
+/// How a shared budget is defined, as this transaction sees it.
+pub(crate) async fn definition(
+    connection: &mut AnyConnection,
+    budget: &SharedAccount,
+) -> Result<Option<Standing>, StoreError> {
+    let id = AccountId::Shared(budget.clone());
+    select_standing(connection, &id)
+        .await
+        .map_err(StoreError::while_doing("reading a shared budget"))
+}
+
 /// Where an account stands; that of a window is opened if it is not there yet.
 /// It waits for its turn to write then, so that it does not miss a definition
 /// which is being written.

@@ -1,0 +1,68 @@
+//! Owns what the key API writes into the audit trail, inside the transaction
+//! of the change itself: a change that is committed has its row.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::AnyConnection;
+
+use crate::{
+    auth::Caller,
+    key::{Key, KeyHash, SharedAccount},
+    store::{
+        StoreError,
+        audit::{Entry, append},
+    },
+};
+
+/// A change of a key, from what it was to what it is.
+pub(super) async fn key(
+    write: &mut AnyConnection,
+    caller: &Caller,
+    action: &'static str,
+    change: (Option<&Key>, Option<&Key>),
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    match Entry::of_key(caller.to_string(), action, change, at) {
+        Some(entry) => append(write, &entry).await,
+        None => Ok(()),
+    }
+}
+
+/// The end of a value that a regenerated key had before, while the key stays.
+pub(super) async fn value_ended(
+    write: &mut AnyConnection,
+    caller: &Caller,
+    value: KeyHash,
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let entry = Entry {
+        at,
+        actor: caller.to_string(),
+        action: "key.end_value",
+        subject: format!("key {value}"),
+        before: None,
+        after: None,
+        vault_request_id: None,
+    };
+    append(write, &entry).await
+}
+
+/// A shared budget's definition, from what it was to what it is.
+pub(super) async fn budget(
+    write: &mut AnyConnection,
+    caller: &Caller,
+    account: &SharedAccount,
+    (before, after): (Option<Value>, Value),
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let entry = Entry {
+        at,
+        actor: caller.to_string(),
+        action: "shared_budget.define",
+        subject: format!("{} {}", account.scope.as_str(), account.id),
+        before,
+        after: Some(after),
+        vault_request_id: None,
+    };
+    append(write, &entry).await
+}
