@@ -14,6 +14,7 @@ pub(crate) mod key_list;
 pub(crate) mod key_regenerate;
 pub(crate) mod key_update;
 mod key_write;
+mod limits;
 mod shared_budgets;
 mod trail;
 mod view;

@@ -19,7 +19,8 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What this gateway does beyond LiteLLM, each named once it works: the engine
 /// refuses roles that need one which is not here.
-const FEATURES: [&str; 5] = [
+const FEATURES: [&str; 6] = [
+    "model_max_budget",
     "shared_budgets",
     "shared_budget_windows",
     "allowed_cidrs",

@@ -6,12 +6,13 @@ mod account;
 mod cache;
 mod cidr;
 mod hash;
+mod limits;
 mod routes;
 mod scopes;
 mod token;
 mod window;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
@@ -23,6 +24,7 @@ pub(crate) use self::{
     cache::Cache,
     cidr::Cidr,
     hash::KeyHash,
+    limits::{BUDGET_LIMITS_MAX, BudgetLimit, LIMITED_MODELS_MAX, Limits, OwnBudget},
     routes::allows,
     scopes::{Scope, Scopes},
     token::{Token, TokenError},
@@ -46,11 +48,16 @@ pub(crate) struct Key {
     pub(crate) alias: Option<String>,
     /// Public model names; empty = every model.
     pub(crate) models: Vec<String>,
-    /// Lifetime cap; none = no cap; zero refuses the first call.
+    /// Cap, of its lifetime or of each `budget_duration`; none = no cap; zero
+    /// refuses the first call.
     pub(crate) max_budget: Option<NanoUsd>,
+    pub(crate) limits: Limits,
     /// Where its calls are held and charged: its own account first, then those
-    /// that it shares, each without a window.
+    /// that it shares, then its further budgets, each without a window. Made by
+    /// [`Key::charge_to`].
     pub(crate) accounts: Arc<[AccountId]>,
+    /// The same for the models that have a budget of their own.
+    pub(crate) model_accounts: BTreeMap<String, Arc<[AccountId]>>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) blocked: bool,
     pub(crate) metadata: Map<String, Value>,
@@ -122,14 +129,49 @@ impl Key {
     /// The accounts that it shares with other keys.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &SharedAccount> {
         self.accounts.iter().filter_map(|account| match account {
-            AccountId::Shared(shared) => Some(shared),
-            AccountId::Key(_) => None,
+            AccountId::Shared(shared) if shared.scope.is_shared() => Some(shared),
+            AccountId::Shared(_) | AccountId::Key(_) => None,
         })
     }
 
-    /// Whether any cap bounds what it may spend.
-    pub(crate) fn is_capped(&self) -> bool {
-        self.max_budget.is_some() || self.shared().next().is_some()
+    /// Where a call of this model is held and charged.
+    pub(crate) fn accounts_of(&self, model: &str) -> &Arc<[AccountId]> {
+        self.model_accounts.get(model).unwrap_or(&self.accounts)
+    }
+
+    /// Charges its calls to these shared accounts besides what is its own; to be
+    /// called again when its limits change.
+    pub(crate) fn charge_to(&mut self, shared: Vec<SharedAccount>) {
+        let budgets = self.own_budgets();
+        let (of_models, usual): (Vec<_>, Vec<_>) = budgets
+            .into_iter()
+            .map(|budget| budget.account)
+            .partition(|account| account.scope == SharedScope::KeyModel);
+        self.accounts = accounts(self.account, shared.into_iter().chain(usual));
+        let with = |of_model: SharedAccount| {
+            let model = of_model.of_what().to_owned();
+            let all = self.accounts.iter().cloned();
+            (model, all.chain([AccountId::Shared(of_model)]).collect())
+        };
+        self.model_accounts = of_models.into_iter().map(with).collect();
+    }
+
+    /// What its account may spend in its lifetime.
+    pub(crate) fn lifetime_budget(&self) -> Option<NanoUsd> {
+        match self.limits.budget_duration {
+            Some(_) => None,
+            None => self.max_budget,
+        }
+    }
+
+    /// Its budgets besides that of its lifetime.
+    pub(crate) fn own_budgets(&self) -> Vec<OwnBudget> {
+        self.limits.budgets(self.account, self.max_budget)
+    }
+
+    /// Whether any cap bounds what it may spend on this model.
+    pub(crate) fn is_capped(&self, model: &str) -> bool {
+        self.max_budget.is_some() || self.shared().next().is_some() || self.limits.caps(model)
     }
 
     /// LiteLLM: an empty list allows every model.
@@ -153,7 +195,9 @@ pub(crate) fn fixture(text: &str) -> Key {
         alias: None,
         models: Vec::new(),
         max_budget: None,
+        limits: Limits::default(),
         accounts: accounts(KeyHash::of(text), []),
+        model_accounts: BTreeMap::new(),
         expires_at: None,
         blocked: false,
         metadata: Map::new(),

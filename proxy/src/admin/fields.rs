@@ -7,11 +7,12 @@ use serde_json::{Map, Value};
 
 use super::{
     duration::Span,
+    limits::LimitFields,
     shared_budgets::{self, SharedBudget},
 };
 use crate::{
     error::ApiError,
-    key::{self, Cidr, Key, KeyType, Scope, Scopes},
+    key::{Cidr, Key, KeyType, Scope, Scopes},
     money::{MoneyError, NanoUsd},
 };
 
@@ -36,13 +37,14 @@ pub(super) struct Fields {
     pub(super) scopes: Option<Scopes>,
     pub(super) shared_budgets: Option<Vec<SharedBudget>>,
     pub(super) allowed_cidrs: Option<Vec<Cidr>>,
+    pub(super) limits: LimitFields,
     pub(super) user_id: Option<Option<String>>,
     pub(super) team_id: Option<Option<String>>,
     pub(super) ignored: Vec<&'static str>,
 }
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
-pub(crate) const IGNORED: [&str; 53] = [
+pub(crate) const IGNORED: [&str; 50] = [
     "access_group_ids",
     "agent_id",
     "aliases",
@@ -50,10 +52,8 @@ pub(crate) const IGNORED: [&str; 53] = [
     "allowed_passthrough_routes",
     "allowed_vector_store_indexes",
     "auto_rotate",
-    "budget_duration",
     "budget_fallbacks",
     "budget_id",
-    "budget_limits",
     "config",
     "default_estimated_output_tokens",
     "default_estimated_output_tokens_per_model",
@@ -65,7 +65,6 @@ pub(crate) const IGNORED: [&str; 53] = [
     "key_name",
     "max_parallel_requests",
     "mcp_rpm_limit",
-    "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
     "object_permission",
@@ -121,6 +120,7 @@ impl Fields {
                 "scopes" => fields.scopes = Some(scopes(value)?),
                 "user_id" => fields.user_id = Some(text(name, value)?),
                 "team_id" => fields.team_id = Some(text(name, value)?),
+                name if fields.limits.take(name, value)? => {}
                 name => fields.without_effect(name, value)?,
             }
         }
@@ -149,6 +149,11 @@ impl Fields {
             self.ignored.push(known);
         }
         Ok(())
+    }
+
+    /// Whether they may change what the key's own budgets are.
+    pub(super) fn touch_budgets(&self) -> bool {
+        self.max_budget.is_some() || self.limits.touch_budgets()
     }
 
     /// None that were sent is none that are defined.
@@ -188,10 +193,15 @@ impl Fields {
         if let Some(blocks) = &self.allowed_cidrs {
             key.allowed_cidrs.clone_from(blocks);
         }
-        if let Some(budgets) = &self.shared_budgets {
-            let shared = budgets.iter().map(|budget| budget.account.clone());
-            key.accounts = key::accounts(key.account, shared);
-        }
+        self.limits.apply(&mut key.limits);
+        let shared = match &self.shared_budgets {
+            Some(budgets) => budgets
+                .iter()
+                .map(|budget| budget.account.clone())
+                .collect(),
+            None => key.shared().cloned().collect(),
+        };
+        key.charge_to(shared);
         if let Some(user_id) = &self.user_id {
             key.user_id.clone_from(user_id);
         }

@@ -1,6 +1,8 @@
 //! `POST /key/generate`: makes a key and shows it once. The key and its
 //! account begin in one transaction.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::{Request, State},
     response::Response,
@@ -21,7 +23,7 @@ use crate::{
     auth::Admitted,
     error::ApiError,
     failpoint,
-    key::{self, Key, KeyType, Scopes, Token, TokenError},
+    key::{self, Key, KeyType, Limits, Scopes, Token, TokenError},
     store::{self, StoreError},
 };
 
@@ -94,7 +96,9 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
         alias: fields.alias.clone().flatten(),
         models: Vec::new(),
         max_budget: None,
+        limits: Limits::default(),
         accounts: key::accounts(token.hash(), []),
+        model_accounts: BTreeMap::new(),
         expires_at: match fields.duration.flatten() {
             Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
             None => None,

@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 use super::{
     fields::{Fields, bad_duration},
     key_generate::alias_taken,
-    shared_budgets,
+    limits, shared_budgets,
 };
 use crate::{app::AppState, auth::Caller, error::ApiError, key::Key, ledger::Refresh, store};
 
@@ -60,9 +60,8 @@ pub(super) async fn define(
 ) -> Result<Refresh, ApiError> {
     let budgets = fields.shared_budgets();
     let mut changed = shared_budgets::define(write, caller, budgets, &state.clock).await?;
-    let own = key.own_account();
-    if fields.max_budget.is_some() && store::ledger::set_limit(write, &own, key.max_budget).await? {
-        changed.push(own);
+    if fields.touch_budgets() {
+        changed.extend(limits::define(write, key, &state.clock).await?);
     }
     Ok(state.ledger.refresh_on_drop(changed))
 }

@@ -66,7 +66,8 @@ fn parse_one(entry: &Value) -> Result<SharedBudget, ApiError> {
         )));
     }
     let scope = entry.get("scope").and_then(Value::as_str);
-    let scope = scope.and_then(SharedScope::parse).ok_or_else(|| {
+    let scope = scope.and_then(SharedScope::parse);
+    let scope = scope.filter(|scope| scope.is_shared()).ok_or_else(|| {
         let known = SharedScope::ALL.map(SharedScope::as_str).join(", ");
         refused(format!("scope must be one of {known}"))
     })?;
@@ -125,7 +126,7 @@ pub(super) async fn define(
     let now = clock.now();
     let mut changed = Vec::new();
     for budget in budgets {
-        let (account, limit) = (&budget.account, budget.max_budget);
+        let (account, limit) = (&budget.account, Some(budget.max_budget));
         let window = budget.period.and_then(|period| period.window(now));
         let before = store::ledger::window::definition(write, account).await?;
         if store::ledger::window::define(write, account, limit, budget.period, window).await? {
@@ -133,7 +134,7 @@ pub(super) async fn define(
             changed.extend(current.map(AccountId::Shared));
             changed.push(AccountId::Shared(account.clone()));
             let before = before.map(|standing| definition(standing.limit, standing.period));
-            let after = definition(Some(limit), budget.period);
+            let after = definition(limit, budget.period);
             trail::budget(write, caller, account, (before, after), now).await?;
         }
     }

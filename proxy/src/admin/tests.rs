@@ -5,6 +5,7 @@ mod bounds;
 mod changes;
 mod cidrs;
 mod ended_callers;
+mod limits;
 mod listing;
 mod regenerate;
 mod scopes;

@@ -4,13 +4,14 @@
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::shared_budgets;
+use super::{limits, shared_budgets};
 use crate::{app::AppState, error::ApiError, key::Key, money::NanoUsd, store};
 
 /// LiteLLM: times have milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";
 /// LiteLLM: where a row is answered as it is stored, the zone is a letter.
 const TIME_STORED: &str = "%Y-%m-%dT%H:%M:%S%.3f000Z";
+const TIME_RESET: &str = "%Y-%m-%dT%H:%M:%S+00:00";
 /// LiteLLM: the expiry in the answer of `/key/generate`.
 const TIME_EXACT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 /// LiteLLM: who acts with the master key.
@@ -20,19 +21,25 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format(TIME).to_string()
 }
 
+/// LiteLLM: when an entry of `budget_limits` counts from zero again.
+pub(super) fn reset_time(at: DateTime<Utc>) -> String {
+    at.format(TIME_RESET).to_string()
+}
+
 /// What a key has spent, and where the budgets stand that it shares.
 #[derive(Debug, Default)]
 pub(super) struct Spend {
     own: NanoUsd,
     shared: Vec<Value>,
+    limits: limits::Used,
 }
 
 impl Spend {
     /// Of a key that is new.
     pub(super) fn nothing(shared: Vec<Value>) -> Self {
         Self {
-            own: NanoUsd::ZERO,
             shared,
+            ..Self::default()
         }
     }
 }
@@ -48,7 +55,12 @@ pub(super) async fn spend(state: &AppState, key: &Key) -> Result<Spend, ApiError
         }
     };
     let shared = shared_budgets::standing(state, key).await?;
-    Ok(Spend { own, shared })
+    let limits = limits::used(state, key).await?;
+    Ok(Spend {
+        own,
+        shared,
+        limits,
+    })
 }
 
 /// The row as `/key/info` shows it. LiteLLM: every field is there, also those
@@ -82,6 +94,7 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "auto_rotate": false,
         "rotation_count": 0,
     }));
+    limits::show(&mut row, key, &spend.limits, now);
     fill(&mut row, &ROW_NULLS, &Value::Null);
     fill(&mut row, &ROW_LISTS, &json!([]));
     fill(&mut row, &ROW_OBJECTS, &json!({}));
@@ -140,8 +153,11 @@ fn object(value: Value) -> Map<String, Value> {
 pub(super) fn stored(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
     let mut row = row(key, spend, now);
     row.remove("status");
+    let period = key.limits.budget_duration;
+    let window = period.and_then(|period| period.window(now));
     for (name, at) in [
         ("expires", key.expires_at),
+        ("budget_reset_at", window.map(|window| window.end)),
         ("created_at", Some(key.created_at)),
         ("updated_at", Some(key.updated_at)),
         (
@@ -164,6 +180,15 @@ pub(super) fn generated(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<Str
         row.remove(name);
     }
     fill(&mut row, &GENERATED_NULLS, &Value::Null);
+    // LiteLLM: here the zone is a letter.
+    if let Some(Value::Array(budgets)) = row.get_mut("budget_limits") {
+        for budget in budgets {
+            let at = budget["reset_at"]
+                .as_str()
+                .map(|at| at.replace("+00:00", "Z"));
+            budget["reset_at"] = json!(at);
+        }
+    }
     let stored = |at: DateTime<Utc>| json!(at.format(TIME_STORED).to_string());
     let exact = |at: DateTime<Utc>| json!(at.format(TIME_EXACT).to_string());
     let hash = json!(key.hash.to_string());
@@ -181,8 +206,9 @@ pub(super) fn generated(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<Str
 }
 
 /// LiteLLM: a new key has no history yet.
-const NOT_GENERATED: [&str; 16] = [
+const NOT_GENERATED: [&str; 18] = [
     "auto_rotate",
+    "budget_limits_usage",
     "budget_reset_at",
     "jwt_key_mappings",
     "key_rotation_at",
@@ -190,6 +216,7 @@ const NOT_GENERATED: [&str; 16] = [
     "last_rotation_at",
     "litellm_organization_table",
     "litellm_project_table",
+    "model_max_budget_usage",
     "model_spend",
     "object_permission_id",
     "rotation_count",

@@ -97,7 +97,7 @@ fn deployment<'a>(
         return Err(ApiError::model_denied());
     }
     let deployment = choose(&state.config.models, model).ok_or_else(ApiError::unknown_model)?;
-    let is_capped = matches!(caller, Caller::Key(key) if key.is_capped());
+    let is_capped = matches!(caller, Caller::Key(key) if key.is_capped(&deployment.public_name));
     if is_capped && deployment.price.is_none() && !deployment.free {
         return Err(ApiError::model_not_priced());
     }
@@ -115,7 +115,7 @@ fn call(
         request_id,
         accounts: match caller {
             Caller::Master => Arc::default(),
-            Caller::Key(key) => Arc::clone(&key.accounts),
+            Caller::Key(key) => Arc::clone(key.accounts_of(&deployment.public_name)),
         },
         model: deployment.public_name.clone(),
         deployment_id: deployment.id.clone(),
@@ -185,14 +185,20 @@ fn resets(account: &AccountId) -> String {
 
 /// LiteLLM: the scope and its id, a key by its masked form.
 fn whose(caller: &Caller, account: &AccountId) -> String {
-    match (caller, account) {
-        (_, AccountId::Shared(shared)) => match shared.scope {
-            SharedScope::Role => format!("Role={}", shared.id),
-            SharedScope::Entity => format!("Entity={}", shared.id),
-            SharedScope::Team => format!("Team={}", shared.id),
-            SharedScope::User => format!("User={}", shared.id),
-        },
-        (Caller::Key(key), AccountId::Key(_)) => format!("Key={}", key.key_name),
-        (Caller::Master, AccountId::Key(_)) => "Key=master".to_owned(),
+    let name = match caller {
+        Caller::Key(key) => &key.key_name,
+        Caller::Master => "master",
+    };
+    let AccountId::Shared(shared) = account else {
+        return format!("Key={name}");
+    };
+    match shared.scope {
+        SharedScope::Role => format!("Role={}", shared.id),
+        SharedScope::Entity => format!("Entity={}", shared.id),
+        SharedScope::Team => format!("Team={}", shared.id),
+        SharedScope::User => format!("User={}", shared.id),
+        SharedScope::KeyBudget => format!("Key={name}"),
+        SharedScope::KeyLimit => format!("Key={name} over {} budget", shared.of_what()),
+        SharedScope::KeyModel => format!("Key={name} Model={}", shared.of_what()),
     }
 }

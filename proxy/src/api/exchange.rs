@@ -4,6 +4,8 @@
 //! on every way out. It runs in a task of its own, so that a caller who hangs up
 //! does not end it. `chat` starts it and passes its answer on.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
@@ -16,7 +18,7 @@ use crate::app::AppState;
 use crate::config::Deployment;
 use crate::error::ApiError;
 use crate::failpoint;
-use crate::key::{AccountId, KeyHash};
+use crate::key::{AccountId, SharedScope, own_key};
 use crate::ledger::{Hold, Settlement};
 use crate::money::NanoUsd;
 use crate::secret::Secret;
@@ -128,14 +130,14 @@ async fn whole(
     };
     let mut meter = Meter::default();
     let is_usable = meter.whole(&body);
-    let key = sent.hold.call().key();
+    let accounts = Arc::clone(&sent.hold.call().accounts);
     failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
     if !is_usable {
         return Err(failure::unusable());
     }
     insert_amount(&mut headers, "x-litellm-response-cost", Some(cost));
-    insert_amount(&mut headers, "x-litellm-key-spend", spend(state, key));
+    insert_amount(&mut headers, "x-litellm-key-spend", spend(state, &accounts));
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -146,7 +148,7 @@ fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) 
     insert_amount(
         &mut headers,
         "x-litellm-key-spend",
-        spend(state, sent.hold.call().key()),
+        spend(state, &sent.hold.call().accounts),
     );
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
@@ -183,8 +185,13 @@ fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
     settlement.cost
 }
 
-fn spend(state: &AppState, key: Option<KeyHash>) -> Option<NanoUsd> {
-    key.and_then(|key| state.ledger.spend(&AccountId::Key(key)))
+/// What the key has spent, since its budget last counted from zero where it does
+/// so again and again.
+fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd> {
+    let is_window = |account: &&AccountId| matches!(account, AccountId::Shared(shared) if shared.scope == SharedScope::KeyBudget);
+    let own = own_key(accounts).map(AccountId::Key)?;
+    let account = accounts.iter().find(is_window).unwrap_or(&own);
+    state.ledger.spend(account)
 }
 
 fn insert_amount(headers: &mut HeaderMap, name: &'static str, amount: Option<NanoUsd>) {

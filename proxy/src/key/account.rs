@@ -4,12 +4,13 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{KeyHash, Window};
+use super::{BUDGET_LIMITS_MAX, KeyHash, Window};
 
 /// More than any use of them; a call is held in each.
 pub(crate) const SHARED_ACCOUNTS_MAX: usize = 8;
-/// A key's own account and those that it shares.
-pub(crate) const ACCOUNTS_MAX: usize = SHARED_ACCOUNTS_MAX + 1;
+/// A key's own account, those that it shares, and its budgets besides: the one
+/// that counts from zero again, the further ones, and one of the called model.
+pub(crate) const ACCOUNTS_MAX: usize = 1 + SHARED_ACCOUNTS_MAX + 1 + BUDGET_LIMITS_MAX + 1;
 
 /// The scope of a key's own account, as the store and errors write it.
 const KEY_SCOPE: &str = "key";
@@ -18,6 +19,9 @@ const KEY_SCOPE: &str = "key";
 /// character in it.
 const WINDOW_SEPARATOR: char = '\t';
 
+/// Stands between a key's hash and which of its budgets it is.
+const KEY_SEPARATOR: char = '/';
+
 /// One account.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum AccountId {
@@ -25,8 +29,9 @@ pub(crate) enum AccountId {
     Shared(SharedAccount),
 }
 
-/// An account that many keys draw on together. It outlives them all. Where its
-/// budget counts from zero again, each window is an account of its own.
+/// An account that many keys draw on together, or a further budget of one key.
+/// It outlives them all. Where its budget counts from zero again, each window is
+/// an account of its own.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct SharedAccount {
     pub(crate) scope: SharedScope,
@@ -36,12 +41,20 @@ pub(crate) struct SharedAccount {
 }
 
 /// What the keys of a shared account have in common. The names are a contract.
+/// The last three are a key's own; what they are told apart by begins with its
+/// hash.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) enum SharedScope {
     Role,
     Entity,
     Team,
     User,
+    /// LiteLLM: `max_budget` of a key with a `budget_duration`.
+    KeyBudget,
+    /// LiteLLM: an entry of `budget_limits`.
+    KeyLimit,
+    /// LiteLLM: an entry of `model_max_budget`.
+    KeyModel,
 }
 
 impl AccountId {
@@ -70,6 +83,22 @@ impl AccountId {
 }
 
 impl SharedAccount {
+    /// A further budget of one key; `what` tells those of a scope apart.
+    pub(super) fn of_key(scope: SharedScope, hash: KeyHash, what: &str) -> Self {
+        let id = Arc::from(format!("{hash}{KEY_SEPARATOR}{what}"));
+        Self {
+            scope,
+            id,
+            window: None,
+        }
+    }
+
+    /// What tells a key's budget apart from its others: a duration or a model.
+    pub(crate) fn of_what(&self) -> &str {
+        let parts = self.id.split_once(KEY_SEPARATOR);
+        parts.map_or("", |(_hash, what)| what)
+    }
+
     pub(crate) fn parse(scope: &str, subject: &str) -> Option<Self> {
         let scope = SharedScope::parse(scope)?;
         let (id, window) = match subject.split_once(WINDOW_SEPARATOR) {
@@ -98,10 +127,19 @@ impl SharedAccount {
 }
 
 impl SharedScope {
+    /// Those that keys share.
     pub(crate) const ALL: [Self; 4] = [Self::Role, Self::Entity, Self::Team, Self::User];
 
+    /// A key's own.
+    const OWN: [Self; 3] = [Self::KeyBudget, Self::KeyLimit, Self::KeyModel];
+
     pub(crate) fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+        let mut all = Self::ALL.into_iter().chain(Self::OWN);
+        all.find(|scope| scope.as_str() == name)
+    }
+
+    pub(crate) fn is_shared(self) -> bool {
+        Self::ALL.contains(&self)
     }
 
     pub(crate) const fn as_str(self) -> &'static str {
@@ -110,6 +148,9 @@ impl SharedScope {
             Self::Entity => "entity",
             Self::Team => "team",
             Self::User => "user",
+            Self::KeyBudget => "key_budget",
+            Self::KeyLimit => "key_limit",
+            Self::KeyModel => "key_model",
         }
     }
 }

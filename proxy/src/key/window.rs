@@ -5,6 +5,7 @@
 use std::fmt;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveTime, Utc};
+use serde::{Deserialize, Serialize};
 
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
@@ -18,7 +19,8 @@ const MONTHS_MAX: i64 = 120;
 
 /// How long the windows of a budget are. LiteLLM: a whole number and `s`, `m`,
 /// `h`, `d`, `w` or `mo`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct Period {
     count: i64,
     unit: Unit,
@@ -92,6 +94,20 @@ fn first_of(month: i64) -> Option<DateTime<Utc>> {
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.count, self.unit.as_str())
+    }
+}
+
+impl TryFrom<String> for Period {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no duration of windows")
+    }
+}
+
+impl From<Period> for String {
+    fn from(period: Period) -> Self {
+        period.to_string()
     }
 }
 

@@ -12,17 +12,20 @@ use chrono::{DateTime, Utc};
 
 use super::account::{Account, Standing, Take};
 use super::entry::{Amounts, Claim, Grant, NOTHING};
-use crate::key::{ACCOUNTS_MAX, AccountId, KeyHash, Window, own_key};
+use crate::key::{ACCOUNTS_MAX, AccountId, KeyHash, LIMITED_MODELS_MAX, Window, own_key};
 use crate::money::NanoUsd;
 
 /// At a few hundred bytes a key, what is remembered stays under 100 MB.
 const CURRENT_MAX: usize = 100_000;
+/// A key's models with a budget of their own, and the others together.
+const CURRENT_OF_KEY_MAX: usize = LIMITED_MODELS_MAX + 1;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Books {
     accounts: HashMap<AccountId, Account>,
-    /// Of the keys that share budgets which count from zero again.
-    current: HashMap<KeyHash, Current>,
+    /// Of the keys with budgets that count from zero again: one each, and one
+    /// besides for each model with a budget of its own.
+    current: HashMap<KeyHash, Vec<Current>>,
 }
 
 /// Where the calls of a key are charged until a window ends.
@@ -91,7 +94,8 @@ impl Books {
         };
         let is_right =
             |known: &&Current| Arc::ptr_eq(&known.given, given) && known.valid.contains(now);
-        if let Some(known) = self.current.get(&key).filter(is_right) {
+        let known = self.current.get(&key).map_or(&[][..], Vec::as_slice);
+        if let Some(known) = known.iter().find(is_right) {
             return Ok(Arc::clone(&known.accounts));
         }
         let mut windows = Vec::new();
@@ -122,7 +126,13 @@ impl Books {
             accounts: Arc::clone(&accounts),
             valid,
         };
-        self.current.insert(key, current);
+        let known = self.current.entry(key).or_default();
+        // What it replaces: a window that has ended, or the key before a change.
+        known.retain(|other| other.given[..] != given[..] && other.valid.contains(now));
+        if known.len() >= CURRENT_OF_KEY_MAX {
+            known.clear();
+        }
+        known.push(current);
         Ok(accounts)
     }
 

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::entry::{Amounts, Entry, NOTHING, Posting};
 use super::writer::Command;
 use super::{Ledger, RequestId, Shared};
-use crate::key::{AccountId, KeyHash, own_key};
+use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::price::{Price, Usage};
 use crate::store::usage::UsageRow;
@@ -31,13 +31,6 @@ pub(crate) struct Call {
     pub(crate) price: Option<Price>,
     pub(crate) streamed: bool,
     pub(crate) started_at: DateTime<Utc>,
-}
-
-impl Call {
-    /// The calling key; none for the master key.
-    pub(crate) fn key(&self) -> Option<KeyHash> {
-        own_key(&self.accounts)
-    }
 }
 
 /// How a call ended.

@@ -87,8 +87,9 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) \
+         created_at_us, updated_at_us, account_hash, limits) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -96,7 +97,8 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, \
          shared_accounts = excluded.shared_accounts, \
          allowed_cidrs = excluded.allowed_cidrs, user_id = excluded.user_id, \
-         team_id = excluded.team_id, updated_at_us = excluded.updated_at_us",
+         team_id = excluded.team_id, limits = excluded.limits, \
+         updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
     .bind(&key.key_name)
@@ -116,6 +118,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(key.created_at.timestamp_micros())
     .bind(key.updated_at.timestamp_micros())
     .bind(key.account.to_string())
+    .bind(to_json(&key.limits))
     .execute(write)
     .await
     .map(drop)
@@ -132,11 +135,11 @@ pub(crate) async fn delete(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
          shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, \
-         account_hash, deleted_at_us) \
+         account_hash, limits, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash, $1 FROM keys WHERE hash = $2",
+         created_at_us, updated_at_us, account_hash, limits, $1 FROM keys WHERE hash = $2",
     )
     .bind(now.timestamp_micros())
     .bind(hash.to_string())

@@ -1,6 +1,8 @@
 //! Owns the translation between a row of `keys` and a `Key`. A row that cannot
 //! be read is an error, never a key with fewer rules.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{FromRow, Row as _, any::AnyRow};
@@ -28,6 +30,7 @@ pub(super) struct KeyRow {
     scopes: String,
     shared_accounts: String,
     allowed_cidrs: String,
+    limits: String,
     user_id: Option<String>,
     team_id: Option<String>,
     created_at_us: i64,
@@ -53,11 +56,13 @@ impl KeyRow {
             Some(first) => KeyHash::from_hex(first).ok_or_else(|| damaged("account"))?,
             None => hash,
         };
-        Ok(Key {
+        let mut key = Key {
             hash,
             account,
             value_ends_at: None,
-            accounts: key::accounts(account, shared),
+            accounts: key::accounts(account, []),
+            model_accounts: BTreeMap::new(),
+            limits: from_json(&self.limits).ok_or_else(|| damaged("limits"))?,
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
             expires_at: match self.expires_at_us {
@@ -78,7 +83,9 @@ impl KeyRow {
             blocked: self.blocked != 0,
             user_id: self.user_id,
             team_id: self.team_id,
-        })
+        };
+        key.charge_to(shared);
+        Ok(key)
     }
 }
 

@@ -41,7 +41,7 @@ impl Scene {
         let period = duration.map(|text| Period::parse(text).expect("duration"));
         let mut write = self.bench.store.begin_write().await.expect("begin");
         let window = period.and_then(|period| period.window(self.clock.now()));
-        let limit = NanoUsd::from_nanos(limit);
+        let limit = Some(NanoUsd::from_nanos(limit));
         let defined =
             store::ledger::window::define(&mut write, &self.budget, limit, period, window).await;
         assert!(defined.expect("defined"), "it is another definition");

@@ -47,7 +47,10 @@ fn described(key: &Key) -> Value {
         alias,
         models,
         max_budget,
+        limits,
+        // Both follow from the rest.
         accounts: _,
+        model_accounts: _,
         expires_at,
         blocked,
         metadata,
@@ -67,6 +70,7 @@ fn described(key: &Key) -> Value {
         "key_alias": alias,
         "models": models,
         "max_budget": max_budget,
+        "limits": limits,
         "expires": expires_at,
         "blocked": blocked,
         "metadata": metadata,

@@ -11,12 +11,12 @@ use crate::ledger::account::Standing;
 use crate::money::NanoUsd;
 use crate::store::{Store, StoreError};
 
-/// Defines a shared budget, or defines it anew; `window` is the one that its
+/// Defines a budget, or defines it anew; `window` is the one that its
 /// calls are charged to now. True where anything is other than before.
 pub(crate) async fn define(
     connection: &mut AnyConnection,
     budget: &SharedAccount,
-    limit: NanoUsd,
+    limit: Option<NanoUsd>,
     period: Option<Period>,
     window: Option<Window>,
 ) -> Result<bool, StoreError> {
@@ -31,7 +31,7 @@ pub(crate) async fn define(
     )
     .bind(budget.scope.as_str())
     .bind(budget.subject())
-    .bind(limit.nanos())
+    .bind(limit.map(NanoUsd::nanos))
     .bind(period.map(|period| period.to_string()))
     .execute(&mut *connection)
     .await
@@ -40,7 +40,7 @@ pub(crate) async fn define(
         sqlx::query("UPDATE account SET limit_nanousd = $3 WHERE scope = $1 AND subject = $2")
             .bind(budget.scope.as_str())
             .bind(budget.during(window).subject())
-            .bind(limit.nanos())
+            .bind(limit.map(NanoUsd::nanos))
             .execute(connection)
             .await
             .map_err(failed())?;

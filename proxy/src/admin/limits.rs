@@ -1,0 +1,310 @@
+//! Owns a key's own limits in the key API: the fields that set them, their
+//! definition in the books, and how they are shown. A budget with a duration
+//! counts from zero again in each of its windows, which follow the calendar in
+//! UTC.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value, json};
+use sqlx::AnyConnection;
+
+use super::{
+    fields::{budget, printable},
+    view::{reset_time, time},
+};
+use crate::{
+    app::AppState,
+    clock::Clock,
+    error::ApiError,
+    key::{
+        AccountId, BUDGET_LIMITS_MAX, BudgetLimit, Key, LIMITED_MODELS_MAX, Limits, OwnBudget,
+        Period, SharedScope,
+    },
+    money::NanoUsd,
+    store,
+};
+
+/// Far above the name of any model.
+const MODEL_CHARACTERS_MAX: usize = 255;
+
+/// The limits that a request sets. The outer option: whether the field was sent;
+/// null and what is empty take the limit away.
+#[derive(Debug, Default)]
+pub(super) struct LimitFields {
+    budget_duration: Option<Option<Period>>,
+    budget_limits: Option<Vec<BudgetLimit>>,
+    model_max_budget: Option<BTreeMap<String, BudgetLimit>>,
+}
+
+impl LimitFields {
+    /// Reads one field; false where it is none of a limit.
+    pub(super) fn take(&mut self, name: &str, value: &Value) -> Result<bool, ApiError> {
+        match name {
+            "budget_duration" => self.budget_duration = Some(period(name, value)?),
+            "budget_limits" => self.budget_limits = Some(budget_limits(value)?),
+            "model_max_budget" => self.model_max_budget = Some(model_budgets(value)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn touch_budgets(&self) -> bool {
+        self.budget_duration.is_some()
+            || self.budget_limits.is_some()
+            || self.model_max_budget.is_some()
+    }
+
+    pub(super) fn apply(&self, limits: &mut Limits) {
+        if let Some(period) = self.budget_duration {
+            limits.budget_duration = period;
+        }
+        if let Some(budgets) = &self.budget_limits {
+            limits.budget_limits.clone_from(budgets);
+        }
+        if let Some(budgets) = &self.model_max_budget {
+            limits.model_max_budget.clone_from(budgets);
+        }
+    }
+}
+
+fn period(name: &str, value: &Value) -> Result<Option<Period>, ApiError> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let period = value.as_str().and_then(Period::parse);
+    period.map(Some).ok_or_else(|| {
+        refused(name, "must be a whole number and a unit (s, m, h, d, w or mo), as in 30d, of at most ten years; null for a budget that never counts from zero again")
+    })
+}
+
+fn budget_limits(value: &Value) -> Result<Vec<BudgetLimit>, ApiError> {
+    const FIELD: &str = "budget_limits";
+    if value.is_null() {
+        return Ok(Vec::new());
+    }
+    let wrong =
+        || ApiError::validation("list_type", ["body", FIELD], "Input should be a valid list");
+    let entries = value.as_array().ok_or_else(wrong)?;
+    if entries.len() > BUDGET_LIMITS_MAX {
+        let message = format!("has room for {BUDGET_LIMITS_MAX} budgets a key");
+        return Err(refused(FIELD, message));
+    }
+    let mut budgets: Vec<BudgetLimit> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        // LiteLLM: what was read may be sent back, and says when it resets.
+        let names = [&["max_budget"][..], &["budget_duration"], &["reset_at"]];
+        let one = entry_of(FIELD, entry, names)?;
+        if one.period.is_none() {
+            return Err(refused(FIELD, "needs a budget_duration in each, as in 1d"));
+        }
+        if budgets.iter().any(|other| other.period == one.period) {
+            return Err(refused(FIELD, "may hold each budget_duration once"));
+        }
+        budgets.push(one);
+    }
+    Ok(budgets)
+}
+
+fn model_budgets(value: &Value) -> Result<BTreeMap<String, BudgetLimit>, ApiError> {
+    const FIELD: &str = "model_max_budget";
+    // LiteLLM: each under two names.
+    let names = [
+        &["budget_limit", "max_budget"][..],
+        &["time_period", "budget_duration"],
+        &[],
+    ];
+    by_model(FIELD, value, |entry| entry_of(FIELD, entry, names))
+}
+
+/// An object whose names are models.
+fn by_model<T>(
+    field: &'static str,
+    value: &Value,
+    read: impl Fn(&Value) -> Result<T, ApiError>,
+) -> Result<BTreeMap<String, T>, ApiError> {
+    let entries = match value {
+        Value::Null => return Ok(BTreeMap::new()),
+        Value::Object(entries) => entries,
+        _ => {
+            let message = "Input should be a valid dictionary";
+            return Err(ApiError::validation("dict_type", ["body", field], message));
+        }
+    };
+    if entries.len() > LIMITED_MODELS_MAX {
+        let message = format!("has room for {LIMITED_MODELS_MAX} models a key");
+        return Err(refused(field, message));
+    }
+    let is_usable = |model: &str| {
+        (1..=MODEL_CHARACTERS_MAX).contains(&model.chars().count())
+            && !model.chars().any(char::is_control)
+    };
+    if !entries.keys().all(|model| is_usable(model)) {
+        let message = format!(
+            "must name models of 1 to {MODEL_CHARACTERS_MAX} characters, none of them a control character"
+        );
+        return Err(refused(field, message));
+    }
+    let one = |(model, entry): (&String, &Value)| Ok((model.clone(), read(entry)?));
+    entries.iter().map(one).collect()
+}
+
+/// One budget; `names` are those of its amount, of its period, and without effect.
+fn entry_of(
+    field: &'static str,
+    entry: &Value,
+    names: [&[&'static str]; 3],
+) -> Result<BudgetLimit, ApiError> {
+    let [amounts, periods, _] = names;
+    let entry = entry.as_object().ok_or_else(|| {
+        let message = format!("must hold objects with {} and {}", amounts[0], periods[0]);
+        refused(field, message)
+    })?;
+    let is_known = |name: &String| names.iter().any(|known| known.contains(&name.as_str()));
+    if let Some(unknown) = entry.keys().find(|name| !is_known(name)) {
+        let message = format!("does not support the field {} in it", printable(unknown));
+        return Err(refused(field, message));
+    }
+    let sent = |known: &[&'static str]| {
+        let values = known.iter().filter_map(|name| entry.get(*name));
+        values.filter(|value| !value.is_null()).collect::<Vec<_>>()
+    };
+    let (amount, length) = (sent(amounts), sent(periods));
+    if amount.len() > 1 || length.len() > 1 {
+        return Err(refused(field, "may say each thing under one name only"));
+    }
+    let amount = amount.first().map_or(Ok(None), |value| budget(value));
+    let amount = amount.map_err(|_| {
+        refused(
+            field,
+            "needs amounts that are non-negative finite numbers of USD, at most 9 billion",
+        )
+    })?;
+    let length = length
+        .first()
+        .map_or(Ok(None), |value| period(field, value))?;
+    Ok(BudgetLimit {
+        max_nanousd: amount.ok_or_else(|| {
+            refused(
+                field,
+                format!("needs {}: how many USD may be spent", amounts[0]),
+            )
+        })?,
+        period: length,
+    })
+}
+
+fn refused(field: &str, message: impl std::fmt::Display) -> ApiError {
+    ApiError::bad_request(field, format!("{field} {message}"))
+}
+
+/// Writes what the key's own account and its further budgets may spend. Answers
+/// the accounts that may spend another amount than before. `clock` is read
+/// inside of the transaction: no window that is opened before its end is later
+/// than the one that is redefined.
+pub(super) async fn define(
+    write: &mut AnyConnection,
+    key: &Key,
+    clock: &Clock,
+) -> Result<Vec<AccountId>, ApiError> {
+    let mut changed = Vec::new();
+    let own = key.own_account();
+    if store::ledger::set_limit(write, &own, key.lifetime_budget()).await? {
+        changed.push(own);
+    }
+    let now = clock.now();
+    for budget in key.own_budgets() {
+        let OwnBudget {
+            account,
+            limit,
+            period,
+        } = budget;
+        let window = period.and_then(|period| period.window(now));
+        if store::ledger::window::define(write, &account, limit, period, window).await? {
+            let current = window.map(|window| account.during(window));
+            changed.extend(current.map(AccountId::Shared));
+            changed.push(AccountId::Shared(account));
+        }
+    }
+    Ok(changed)
+}
+
+/// What has been spent of a key's further budgets in their windows of now, in the
+/// order of [`Key::own_budgets`].
+#[derive(Debug, Default)]
+pub(super) struct Used(Vec<NanoUsd>);
+
+pub(super) async fn used(state: &AppState, key: &Key) -> Result<Used, ApiError> {
+    let now = state.clock.now();
+    let mut used = Vec::new();
+    for budget in key.own_budgets() {
+        let window = budget.period.and_then(|period| period.window(now));
+        let account = match window {
+            Some(window) => budget.account.during(window),
+            None => budget.account,
+        };
+        let account = AccountId::Shared(account);
+        used.push(match state.ledger.spend(&account) {
+            Some(posted) => posted,
+            // Nobody has called in a window that is not there yet.
+            None => store::ledger::standing(&state.store, &account)
+                .await?
+                .map_or(NanoUsd::ZERO, |stored| stored.posted),
+        });
+    }
+    Ok(Used(used))
+}
+
+/// Puts the limits into a row. LiteLLM: `spend` is that of the current window
+/// where the key's budget has one.
+pub(super) fn show(row: &mut Map<String, Value>, key: &Key, used: &Used, now: DateTime<Utc>) {
+    let limits = &key.limits;
+    let reset = |period: Option<Period>| period.and_then(|period| period.window(now));
+    let budgets = key.own_budgets();
+    let spent = |scope: SharedScope, what: &str| {
+        let mut all = budgets.iter().zip(&used.0);
+        let found = all
+            .find(|(budget, _)| budget.account.scope == scope && budget.account.of_what() == what);
+        found.map_or(NanoUsd::ZERO, |(_, spent)| *spent)
+    };
+    if let Some(period) = limits.budget_duration {
+        let text = period.to_string();
+        row.insert(
+            "spend".to_owned(),
+            json!(spent(SharedScope::KeyBudget, &text)),
+        );
+        row.insert("budget_duration".to_owned(), json!(text));
+        let at = reset(Some(period)).map(|window| time(window.end));
+        row.insert("budget_reset_at".to_owned(), json!(at));
+    }
+    if !limits.budget_limits.is_empty() {
+        let (mut shown, mut usage) = (Vec::new(), Map::new());
+        for budget in &limits.budget_limits {
+            let text = budget.period.map(|period| period.to_string());
+            shown.push(json!({
+                "budget_duration": text,
+                "max_budget": budget.max_nanousd,
+                "reset_at": reset(budget.period).map(|window| reset_time(window.end)),
+            }));
+            let text = text.unwrap_or_default();
+            let spent = json!({"current_spend": spent(SharedScope::KeyLimit, &text)});
+            usage.insert(text, spent);
+        }
+        row.insert("budget_limits".to_owned(), json!(shown));
+        row.insert("budget_limits_usage".to_owned(), Value::Object(usage));
+    }
+    if !limits.model_max_budget.is_empty() {
+        let (mut shown, mut usage) = (Map::new(), Map::new());
+        for (model, budget) in &limits.model_max_budget {
+            let mut one = json!({
+                "budget_limit": budget.max_nanousd,
+                "time_period": budget.period.map(|period| period.to_string()),
+            });
+            shown.insert(model.clone(), one.clone());
+            one["current_spend"] = json!(spent(SharedScope::KeyModel, model));
+            usage.insert(model.clone(), one);
+        }
+        row.insert("model_max_budget".to_owned(), Value::Object(shown));
+        row.insert("model_max_budget_usage".to_owned(), Value::Object(usage));
+    }
+}
