@@ -10,6 +10,8 @@ mod migrate;
 mod postgres;
 mod row;
 mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod usage;
 
 use std::{
@@ -22,8 +24,6 @@ use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
 pub(crate) use self::keys::{Filter, Page, Sort, Status};
-#[cfg(test)]
-pub(crate) use self::sqlite::temporary;
 
 /// Readiness writes at most this often: anyone may ask for it, and a write
 /// takes the writer's turn and waits for the disk.
@@ -166,6 +166,9 @@ impl Store {
     /// Waits for connections to come back and closes them. SQLite: the writer is
     /// the last, because only it may move the write-ahead log into the file.
     pub(crate) async fn close(&self) {
+        if matches!(self.database, Database::Postgres) {
+            return self.writer.close().await;
+        }
         // Waits for the write under way, and holds every later one out.
         let last = self.writer.acquire().await;
         let writer = self.writer.close();

@@ -1,4 +1,4 @@
-//! The key API against a real SQLite file, through the routers.
+//! The key API against both real stores, through the routers.
 
 mod audit;
 mod bounds;
@@ -14,6 +14,7 @@ mod shared_budgets;
 use serde_json::{Value, json};
 
 use crate::app::testing::{Answer, Gateway, MASTER};
+use crate::store::testing::on_both;
 
 const ABSENT: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -21,7 +22,16 @@ fn text(answer: &Answer, field: &str) -> String {
     answer.body[field].as_str().unwrap().to_owned()
 }
 
-#[tokio::test]
+on_both![
+    a_generated_key_is_shown_once_and_works_at_once,
+    what_cannot_be_generated_is_refused_and_changes_nothing,
+    budgets_may_be_numbers_texts_booleans_zero_or_none,
+    only_the_master_key_manages_and_a_key_sees_only_itself,
+    h4_a_stored_hash_is_never_a_credential,
+    c5_a_key_that_was_asked_for_too_early_works_once_it_exists,
+    a_store_that_fails_is_503_and_never_401,
+];
+
 async fn a_generated_key_is_shown_once_and_works_at_once() {
     let gateway = Gateway::start().await;
     let wanted = json!({
@@ -58,7 +68,6 @@ async fn a_generated_key_is_shown_once_and_works_at_once() {
     assert!(!info.body.to_string().contains(&key));
 }
 
-#[tokio::test]
 async fn what_cannot_be_generated_is_refused_and_changes_nothing() {
     let gateway = Gateway::start().await;
     assert_eq!(
@@ -110,7 +119,6 @@ async fn what_cannot_be_generated_is_refused_and_changes_nothing() {
     assert_eq!(list.body["total_count"], 1);
 }
 
-#[tokio::test]
 async fn budgets_may_be_numbers_texts_booleans_zero_or_none() {
     let gateway = Gateway::start().await;
     for (budget, stored) in [
@@ -127,7 +135,6 @@ async fn budgets_may_be_numbers_texts_booleans_zero_or_none() {
     }
 }
 
-#[tokio::test]
 async fn only_the_master_key_manages_and_a_key_sees_only_itself() {
     let gateway = Gateway::start().await;
     let own = gateway.post("/key/generate", &json!({})).await;
@@ -179,7 +186,6 @@ async fn only_the_master_key_manages_and_a_key_sees_only_itself() {
     assert_eq!(gateway.try_key(MASTER).await.status, 404);
 }
 
-#[tokio::test]
 async fn h4_a_stored_hash_is_never_a_credential() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/key/generate", &json!({})).await;
@@ -188,7 +194,6 @@ async fn h4_a_stored_hash_is_never_a_credential() {
     assert!(!refused.body.to_string().contains(&text(&made, "token")));
 }
 
-#[tokio::test]
 async fn c5_a_key_that_was_asked_for_too_early_works_once_it_exists() {
     let gateway = Gateway::start().await;
     let chosen = "sk-QJ7ZAaPj16abR07BqixA7A";
@@ -210,7 +215,6 @@ async fn c5_a_key_that_was_asked_for_too_early_works_once_it_exists() {
     );
 }
 
-#[tokio::test]
 async fn a_store_that_fails_is_503_and_never_401() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/key/generate", &json!({})).await;

@@ -50,13 +50,12 @@ mod tests {
     use crate::ledger::{Call, Ledger};
     use crate::money::{NanoUsd, PicoUsd};
     use crate::price::Price;
-    use crate::store::Store;
+    use crate::store::testing::Database;
 
     #[tokio::test]
     async fn a_call_is_charged_what_is_known_of_it() {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("sqlite://{}", folder.path().join("test.db").display());
-        let store = Store::open(&url).await.expect("store");
+        let database = Database::new().await;
+        let store = database.open().await;
         let opened = Ledger::open(&store, Clock::system(), &Tasks::new()).await;
         let ledger = opened.expect("ledger");
         let call = Call {

@@ -1,4 +1,4 @@
-//! A whole gateway inside a test: a real SQLite file, a clock that the test
+//! A whole gateway inside a test: a real database, a clock that the test
 //! moves, and both routers called without a socket.
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
@@ -18,7 +18,8 @@ use crate::{
     config::{Environment, Options, resolve},
     key::Cache,
     ledger::Ledger,
-    router, store,
+    router,
+    store::testing::Database,
 };
 
 pub(crate) const MASTER: &str = "sk-master-key-of-the-tests";
@@ -30,7 +31,7 @@ pub(crate) struct Gateway {
     data: Router,
     /// Where all requests come from.
     pub(crate) peer: Option<IpAddr>,
-    _folder: tempfile::TempDir,
+    _database: Database,
 }
 
 /// What came back.
@@ -52,7 +53,8 @@ impl Gateway {
             dev: true,
         };
         let (config, _) = resolve(&options, &Environment::of(&variables)).unwrap();
-        let (store, folder) = store::temporary().await;
+        let database = Database::new().await;
+        let store = database.open().await;
         let tasks = Tasks::new();
         let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();
         let state = AppState {
@@ -70,7 +72,7 @@ impl Gateway {
             peer: Some(IpAddr::from([127, 0, 0, 1])),
             clock,
             state,
-            _folder: folder,
+            _database: database,
         }
     }
 

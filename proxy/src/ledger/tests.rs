@@ -1,4 +1,4 @@
-//! Goal: what the state machine promises holds on a real SQLite file, under
+//! Goal: what the state machine promises holds on both real stores, under
 //! real concurrency, across a process that dies, and while the store refuses.
 //! Method: the public ledger on a temporary database; a death is a ledger that
 //! is forgotten with its store reopened.
@@ -9,26 +9,27 @@ mod windows;
 use std::sync::Arc;
 
 use chrono::Utc;
-use tempfile::TempDir;
+use sqlx::{Any, Transaction};
 use tokio::sync::Barrier;
 
 use super::*;
 use crate::key::{KeyHash, accounts};
 use crate::price::{Price, Usage};
 use crate::store::ledger::verify::verify;
+use crate::store::testing::{Database, Kind, on_both};
 
 struct Bench {
-    folder: TempDir,
+    database: Database,
     store: Store,
     ledger: Ledger,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let (store, ledger) = open(&folder).await;
+        let database = Database::new().await;
+        let (store, ledger) = open(&database).await;
         Self {
-            folder,
+            database,
             store,
             ledger,
         }
@@ -52,7 +53,7 @@ impl Bench {
     /// The process dies: nothing of it runs on, and its lock is free.
     async fn crash(self) -> Self {
         let Self {
-            folder,
+            database,
             store,
             ledger,
         } = self;
@@ -61,14 +62,13 @@ impl Bench {
         drop(store);
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            let url = format!("sqlite://{}", folder.path().join("test.db").display());
-            match Store::open(&url).await {
+            match Store::open(&database.url).await {
                 Ok(store) => {
                     let ledger = Ledger::open(&store, Clock::system(), &Tasks::new())
                         .await
                         .expect("ledger");
                     return Self {
-                        folder,
+                        database,
                         store,
                         ledger,
                     };
@@ -77,6 +77,16 @@ impl Bench {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// No batch is written until this is dropped; reading goes on.
+    async fn block(&self) -> Transaction<'static, Any> {
+        let mut blocking = self.store.begin_write().await.expect("begin");
+        if self.database.kind == Kind::Postgres {
+            let lock = sqlx::query("LOCK TABLE account IN EXCLUSIVE MODE");
+            lock.execute(&mut *blocking).await.expect("lock");
+        }
+        blocking
     }
 
     async fn standing(&self, key: &KeyHash) -> account::Standing {
@@ -96,9 +106,8 @@ impl Bench {
     }
 }
 
-async fn open(folder: &TempDir) -> (Store, Ledger) {
-    let url = format!("sqlite://{}", folder.path().join("test.db").display());
-    let store = Store::open(&url).await.expect("store");
+async fn open(database: &Database) -> (Store, Ledger) {
+    let store = database.open().await;
     let ledger = Ledger::open(&store, Clock::system(), &Tasks::new())
         .await
         .expect("ledger");
@@ -161,7 +170,18 @@ async fn rush_of(ledger: &Ledger, keys: &[Arc<[AccountId]>], need: i64, actual: 
     admitted.into_iter().filter(|admitted| *admitted).count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+on_both![
+    b1_two_hundred_calls_on_a_budget_of_ten_admit_ten_every_time,
+    b1_a_real_cost_of_a_third_never_goes_over,
+    b2_an_overshoot_is_posted_whole_and_the_next_call_refused,
+    b3_what_a_dead_process_held_is_posted_and_no_more,
+    b4_a_request_that_settles_twice_counts_once,
+    a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent,
+    a_request_that_goes_away_while_it_waits_holds_nothing,
+    a_raised_limit_counts_for_the_next_call,
+    an_unreachable_store_refuses_calls_and_loses_no_posting,
+];
+
 async fn b1_two_hundred_calls_on_a_budget_of_ten_admit_ten_every_time() {
     let bench = Bench::new().await;
     for round in 0..20 {
@@ -179,7 +199,6 @@ async fn b1_two_hundred_calls_on_a_budget_of_ten_admit_ten_every_time() {
     bench.check().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn b1_a_real_cost_of_a_third_never_goes_over() {
     let bench = Bench::new().await;
     let key = bench.key("sk-third", Some(1_000)).await;
@@ -194,7 +213,6 @@ async fn b1_a_real_cost_of_a_third_never_goes_over() {
     bench.check().await;
 }
 
-#[tokio::test]
 async fn b2_an_overshoot_is_posted_whole_and_the_next_call_refused() {
     let bench = Bench::new().await;
     let key = bench.key("sk-over", Some(100)).await;
@@ -208,7 +226,6 @@ async fn b2_an_overshoot_is_posted_whole_and_the_next_call_refused() {
     bench.check().await;
 }
 
-#[tokio::test]
 async fn b3_what_a_dead_process_held_is_posted_and_no_more() {
     let bench = Bench::new().await;
     let key = bench.key("sk-crash", Some(1_000)).await;
@@ -237,7 +254,6 @@ async fn b3_what_a_dead_process_held_is_posted_and_no_more() {
     assert_eq!(bench.standing(&key).await.posted.nanos(), 300, "once");
 }
 
-#[tokio::test]
 async fn b4_a_request_that_settles_twice_counts_once() {
     let bench = Bench::new().await;
     let key = bench.key("sk-twice", Some(1_000)).await;
@@ -256,7 +272,6 @@ async fn b4_a_request_that_settles_twice_counts_once() {
     bench.check().await;
 }
 
-#[tokio::test]
 async fn a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent() {
     let bench = Bench::new().await;
     let key = bench.key("sk-drop", Some(100)).await;
@@ -275,7 +290,6 @@ async fn a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent() {
     bench.check().await;
 }
 
-#[tokio::test]
 async fn a_request_that_goes_away_while_it_waits_holds_nothing() {
     let bench = Bench::new().await;
     let key = bench.key("sk-gone", Some(100)).await;
@@ -292,7 +306,6 @@ async fn a_request_that_goes_away_while_it_waits_holds_nothing() {
     assert!(hold.is_ok(), "the whole budget is free again");
 }
 
-#[tokio::test]
 async fn a_raised_limit_counts_for_the_next_call() {
     let bench = Bench::new().await;
     let key = bench.key("sk-limit", Some(10)).await;
@@ -304,14 +317,12 @@ async fn a_raised_limit_counts_for_the_next_call() {
     assert!(bench.ledger.hold(call(key), amount).await.is_ok());
 }
 
-#[tokio::test]
 async fn an_unreachable_store_refuses_calls_and_loses_no_posting() {
     let bench = Bench::new().await;
     let key = bench.key("sk-down", Some(1_000)).await;
     let amount = NanoUsd::from_nanos(100);
     let hold = bench.ledger.hold(call(key), amount).await.expect("fits");
-    // Another writer keeps the only connection: the batch cannot begin.
-    let blocking = bench.store.begin_write().await.expect("begin");
+    let blocking = bench.block().await;
     hold.settle(cost(40));
     let refused = bench.ledger.hold(call(key), NanoUsd::from_nanos(900)).await;
     assert!(matches!(refused, Err(HoldError::StoreUnavailable)));

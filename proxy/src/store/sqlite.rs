@@ -171,17 +171,16 @@ fn lock(database: &Path) -> Result<(PathBuf, File), OpenError> {
     }
 }
 
-/// A fresh database file for a test, gone with the folder.
-#[cfg(test)]
-pub(crate) async fn temporary() -> (Store, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}", folder.path().join("test.db").display());
-    (Store::open(&url).await.unwrap(), folder)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{OpenError, Store, path_of, temporary};
+    use super::{OpenError, Store, path_of};
+    use crate::store::testing::Database;
+
+    /// A fresh database file, gone with the folder.
+    async fn temporary() -> (Store, tempfile::TempDir) {
+        let database = Database::new().await;
+        (database.open().await, database.folder)
+    }
 
     #[test]
     fn only_sqlite_files_are_addresses() {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Gateway, MASTER, text};
+use super::{Gateway, MASTER, on_both, text};
 
 const SCOPES: [&str; 2] = ["keys.read", "keys.write"];
 
@@ -19,7 +19,11 @@ fn bounded(changed: &Value) -> Value {
     body
 }
 
-#[tokio::test]
+on_both![
+    an_admin_key_cannot_shed_its_bounds_by_itself_or_by_a_twin,
+    a_key_without_bounds_makes_a_successor_as_the_engine_does,
+];
+
 async fn an_admin_key_cannot_shed_its_bounds_by_itself_or_by_a_twin() {
     let gateway = Gateway::start().await;
     let own = gateway.post("/key/generate", &bounded(&json!({}))).await;
@@ -64,7 +68,6 @@ async fn an_admin_key_cannot_shed_its_bounds_by_itself_or_by_a_twin() {
     assert_eq!(list.body["total_count"], 5, "no twin was made");
 }
 
-#[tokio::test]
 async fn a_key_without_bounds_makes_a_successor_as_the_engine_does() {
     let gateway = Gateway::start().await;
     let successor = json!({"key_alias": "a", "key_type": "management", "scopes": SCOPES});

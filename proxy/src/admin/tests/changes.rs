@@ -3,7 +3,7 @@
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use super::{ABSENT, Gateway, MASTER, text};
+use super::{ABSENT, Gateway, MASTER, on_both, text};
 use crate::{key::KeyHash, store};
 
 async fn generate(gateway: &Gateway, body: Value) -> (String, String) {
@@ -12,7 +12,17 @@ async fn generate(gateway: &Gateway, body: Value) -> (String, String) {
     (text(&made, "key"), text(&made, "token"))
 }
 
-#[tokio::test]
+on_both![
+    c3_a_changed_key_is_refused_on_the_very_next_call,
+    repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory,
+    models_of_null_are_left_as_they_are_and_an_empty_list_frees_them,
+    an_expired_key_is_refused_from_cache_and_can_be_extended,
+    null_and_minus_one_mean_that_a_key_never_expires,
+    an_update_changes_what_it_names_and_leaves_the_rest,
+    blocking_is_undone_by_unblocking_and_both_may_be_repeated,
+    deletion_takes_keys_hashes_and_aliases_and_says_when_nothing_was_there,
+];
+
 async fn c3_a_changed_key_is_refused_on_the_very_next_call() {
     let gateway = Gateway::start().await;
     for round in 0..50 {
@@ -28,7 +38,6 @@ async fn c3_a_changed_key_is_refused_on_the_very_next_call() {
     }
 }
 
-#[tokio::test]
 async fn repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory() {
     let gateway = Gateway::start().await;
     for (path, field) in [
@@ -57,7 +66,6 @@ async fn repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory() {
     }
 }
 
-#[tokio::test]
 async fn models_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
     let gateway = Gateway::start().await;
     let (_, hash) = generate(&gateway, json!({"models": ["demo"]})).await;
@@ -69,7 +77,6 @@ async fn models_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
     }
 }
 
-#[tokio::test]
 async fn an_expired_key_is_refused_from_cache_and_can_be_extended() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(&gateway, json!({"duration": "60s"})).await;
@@ -91,7 +98,6 @@ async fn an_expired_key_is_refused_from_cache_and_can_be_extended() {
     assert_eq!(gateway.try_key(&key).await.status, 200);
 }
 
-#[tokio::test]
 async fn null_and_minus_one_mean_that_a_key_never_expires() {
     let gateway = Gateway::start().await;
     for never in [json!(null), json!("-1")] {
@@ -103,7 +109,6 @@ async fn null_and_minus_one_mean_that_a_key_never_expires() {
     }
 }
 
-#[tokio::test]
 async fn an_update_changes_what_it_names_and_leaves_the_rest() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(
@@ -157,7 +162,6 @@ async fn an_update_changes_what_it_names_and_leaves_the_rest() {
     }
 }
 
-#[tokio::test]
 async fn blocking_is_undone_by_unblocking_and_both_may_be_repeated() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(&gateway, json!({})).await;
@@ -191,7 +195,6 @@ async fn blocking_is_undone_by_unblocking_and_both_may_be_repeated() {
     );
 }
 
-#[tokio::test]
 async fn deletion_takes_keys_hashes_and_aliases_and_says_when_nothing_was_there() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(&gateway, json!({"key_alias": "gone"})).await;

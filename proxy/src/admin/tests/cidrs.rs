@@ -2,9 +2,13 @@
 
 use serde_json::json;
 
-use super::{Gateway, MASTER, text};
+use super::{Gateway, MASTER, on_both, text};
 
-#[tokio::test]
+on_both![
+    a_key_is_refused_from_outside_its_blocks_and_says_where_it_may_be_used,
+    blocks_change_at_once_and_an_empty_list_frees_the_key,
+];
+
 async fn a_key_is_refused_from_outside_its_blocks_and_says_where_it_may_be_used() {
     let mut gateway = Gateway::start().await;
     let blocks = json!(["10.1.2.3/8", "2001:DB8::/32", "127.0.0.1"]);
@@ -39,7 +43,6 @@ async fn a_key_is_refused_from_outside_its_blocks_and_says_where_it_may_be_used(
     }
 }
 
-#[tokio::test]
 async fn blocks_change_at_once_and_an_empty_list_frees_the_key() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/key/generate", &json!({})).await;

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Gateway, MASTER, text};
+use super::{Gateway, MASTER, on_both, text};
 use crate::{
     key::{Key, KeyHash, Scope, Scopes},
     store,
@@ -49,7 +49,8 @@ fn changes(own: &str, other: &str) -> [(&'static str, Value); 6] {
     ]
 }
 
-#[tokio::test]
+on_both![a_caller_that_ended_while_its_change_waited_changes_nothing,];
+
 async fn a_caller_that_ended_while_its_change_waited_changes_nothing() {
     let gateway = Gateway::start().await;
     let other = text(&gateway.post("/key/generate", &json!({})).await, "token");
@@ -80,6 +81,7 @@ async fn a_caller_that_ended_while_its_change_waited_changes_nothing() {
     assert_eq!(other.body["info"]["status"], "active");
 }
 
+// PostgreSQL keeps no order between two that begin to wait at one moment.
 #[tokio::test]
 async fn an_end_that_waits_for_the_writer_is_not_undone_from_behind_it() {
     for (path, field, undo) in [

@@ -3,9 +3,13 @@
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use super::{Gateway, MASTER, text};
+use super::{Gateway, MASTER, on_both, text};
 
-#[tokio::test]
+on_both![
+    keys_are_listed_by_page_newest_first,
+    keys_are_found_by_what_they_are,
+];
+
 async fn keys_are_listed_by_page_newest_first() {
     let gateway = Gateway::start().await;
     let mut hashes = Vec::new();
@@ -55,7 +59,6 @@ async fn keys_are_listed_by_page_newest_first() {
     );
 }
 
-#[tokio::test]
 async fn keys_are_found_by_what_they_are() {
     let gateway = Gateway::start().await;
     let make = async |body: Value| text(&gateway.post("/key/generate", &body).await, "token");

@@ -6,7 +6,7 @@ use chrono::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{ABSENT, Answer, Gateway, MASTER, text};
+use super::{ABSENT, Answer, Gateway, MASTER, on_both, text};
 use crate::key::Scope;
 
 const WRITE: &str = "keys.write";
@@ -39,7 +39,16 @@ async fn ask(gateway: &Gateway, key: &str, method: &str, path: &str) -> Answer {
     }
 }
 
-#[tokio::test]
+on_both![
+    every_route_answers_each_caller_as_its_scopes_say,
+    an_admin_key_calls_nothing_on_the_data_plane,
+    scopes_are_shown_and_an_unknown_one_is_refused_by_its_place,
+    nobody_comes_by_a_scope_through_a_key_that_lacks_it,
+    an_admin_key_that_ended_is_refused_on_the_very_next_call,
+    allowed_routes_bind_an_admin_key_too,
+    a_slow_call_is_bound_by_what_its_key_became_meanwhile,
+];
+
 async fn every_route_answers_each_caller_as_its_scopes_say() {
     let gateway = Gateway::start().await;
     let ordinary = text(&gateway.post("/key/generate", &json!({})).await, "key");
@@ -68,7 +77,6 @@ async fn every_route_answers_each_caller_as_its_scopes_say() {
     }
 }
 
-#[tokio::test]
 async fn an_admin_key_calls_nothing_on_the_data_plane() {
     let gateway = Gateway::start().await;
     let (key, _) = admin_key(&gateway, &[READ, WRITE]).await;
@@ -82,7 +90,6 @@ async fn an_admin_key_calls_nothing_on_the_data_plane() {
     }
 }
 
-#[tokio::test]
 async fn scopes_are_shown_and_an_unknown_one_is_refused_by_its_place() {
     let gateway = Gateway::start().await;
     let (key, hash) = admin_key(&gateway, &[READ]).await;
@@ -114,7 +121,6 @@ async fn scopes_are_shown_and_an_unknown_one_is_refused_by_its_place() {
     }
 }
 
-#[tokio::test]
 async fn nobody_comes_by_a_scope_through_a_key_that_lacks_it() {
     let gateway = Gateway::start().await;
     let (writer, own) = admin_key(&gateway, &[WRITE]).await;
@@ -156,7 +162,6 @@ async fn nobody_comes_by_a_scope_through_a_key_that_lacks_it() {
     }
 }
 
-#[tokio::test]
 async fn an_admin_key_that_ended_is_refused_on_the_very_next_call() {
     let gateway = Gateway::start().await;
     for (path, field) in [
@@ -194,7 +199,6 @@ async fn an_admin_key_that_ended_is_refused_on_the_very_next_call() {
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
 }
 
-#[tokio::test]
 async fn allowed_routes_bind_an_admin_key_too() {
     let gateway = Gateway::start().await;
     let body = json!({"scopes": [READ, WRITE], "allowed_routes": ["/key/list"]});
@@ -206,7 +210,6 @@ async fn allowed_routes_bind_an_admin_key_too() {
     assert_eq!(refused.status, 403);
 }
 
-#[tokio::test]
 async fn a_slow_call_is_bound_by_what_its_key_became_meanwhile() {
     let gateway = Gateway::start().await;
     for became in [

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Gateway, MASTER, text};
+use super::{Answer, Gateway, MASTER, on_both, text};
 
 const ROLE: &str = "auth_llm_1/app";
 
@@ -27,7 +27,15 @@ async fn shared(gateway: &Gateway, key: &str) -> Value {
     info.body["info"]["shared_budgets"].clone()
 }
 
-#[tokio::test]
+on_both![
+    what_is_no_shared_budget_is_refused_and_changes_nothing,
+    a_key_shares_few_budgets_and_each_once,
+    the_last_definition_holds_at_once_for_every_key_that_shares_it,
+    an_update_leaves_shared_budgets_or_replaces_the_list,
+    issuing_again_resets_nothing,
+    a_budget_with_a_duration_says_when_it_counts_from_zero_again,
+];
+
 async fn what_is_no_shared_budget_is_refused_and_changes_nothing() {
     let gateway = Gateway::start().await;
     let one = |scope: &str, id: &str| json!({"scope": scope, "id": id, "max_budget": 1});
@@ -81,7 +89,6 @@ async fn what_is_no_shared_budget_is_refused_and_changes_nothing() {
     }
 }
 
-#[tokio::test]
 async fn a_key_shares_few_budgets_and_each_once() {
     let gateway = Gateway::start().await;
     let one = |scope: &str, id: &str| json!({"scope": scope, "id": id, "max_budget": 1});
@@ -112,7 +119,6 @@ async fn refused_or_made(gateway: &Gateway, budgets: &Value, status: u16, named:
     assert_eq!(count(&after), count(&before) + made, "{budgets}");
 }
 
-#[tokio::test]
 async fn the_last_definition_holds_at_once_for_every_key_that_shares_it() {
     let gateway = Gateway::start().await;
     let (first, first_hash) = generate(&gateway, json!(1)).await;
@@ -152,7 +158,6 @@ async fn the_last_definition_holds_at_once_for_every_key_that_shares_it() {
     }
 }
 
-#[tokio::test]
 async fn an_update_leaves_shared_budgets_or_replaces_the_list() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(&gateway, json!(0)).await;
@@ -186,7 +191,6 @@ async fn an_update_leaves_shared_budgets_or_replaces_the_list() {
     assert_eq!(listed.body["keys"][0]["shared_budgets"], json!([]));
 }
 
-#[tokio::test]
 async fn issuing_again_resets_nothing() {
     let gateway = Gateway::start().await;
     let (key, hash) = generate(&gateway, json!(1)).await;
@@ -203,7 +207,6 @@ async fn issuing_again_resets_nothing() {
     assert_eq!(info.body["info"]["spend"], 0.0);
 }
 
-#[tokio::test]
 async fn a_budget_with_a_duration_says_when_it_counts_from_zero_again() {
     let gateway = Gateway::start().await;
     let budgets = |max_budget: f64, duration: &str| {

@@ -16,8 +16,8 @@ struct Scene {
 
 impl Scene {
     async fn new(start: &str, duration: &str) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let (store, ledger) = open(&folder).await;
+        let database = Database::new().await;
+        let (store, ledger) = open(&database).await;
         drop(ledger);
         let clock = Clock::manual(at(start));
         let ledger = Ledger::open(&store, clock.clone(), &Tasks::new())
@@ -25,7 +25,7 @@ impl Scene {
             .expect("ledger");
         let scene = Self {
             bench: Bench {
-                folder,
+                database,
                 store,
                 ledger,
             },
@@ -79,7 +79,15 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
 }
 
-#[tokio::test]
+on_both![
+    a_spent_budget_admits_again_when_its_window_ends_and_not_before,
+    a_call_that_settles_after_the_reset_is_charged_to_the_window_before,
+    a_crash_posts_each_windows_allotment_in_it,
+    another_definition_counts_at_once_for_every_sharer,
+    b1_two_hundred_calls_that_open_a_window_admit_ten_every_time,
+    the_accounts_of_a_window_are_made_once_a_key,
+];
+
 async fn a_spent_budget_admits_again_when_its_window_ends_and_not_before() {
     for (duration, start, before, after) in [
         (
@@ -166,7 +174,6 @@ async fn spend_and_wait(duration: &str, start: &str, before: &str, after: &str) 
     scene.bench.check().await;
 }
 
-#[tokio::test]
 async fn a_call_that_settles_after_the_reset_is_charged_to_the_window_before() {
     let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
     let scene = Scene::new(before, "1mo").await;
@@ -186,7 +193,6 @@ async fn a_call_that_settles_after_the_reset_is_charged_to_the_window_before() {
     scene.bench.check().await;
 }
 
-#[tokio::test]
 async fn a_crash_posts_each_windows_allotment_in_it() {
     let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
     let scene = Scene::new(before, "30d").await;
@@ -221,7 +227,6 @@ async fn a_crash_posts_each_windows_allotment_in_it() {
     scene.bench.check().await;
 }
 
-#[tokio::test]
 async fn another_definition_counts_at_once_for_every_sharer() {
     let scene = Scene::new("2026-11-21T09:00:00Z", "1d").await;
     let keys = [scene.sharer("sk-1").await, scene.sharer("sk-2").await];
@@ -254,7 +259,6 @@ async fn another_definition_counts_at_once_for_every_sharer() {
     scene.bench.check().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn b1_two_hundred_calls_that_open_a_window_admit_ten_every_time() {
     let scene = Scene::new("2026-11-21T09:00:00Z", "1h").await;
     let keys = [scene.sharer("sk-1").await, scene.sharer("sk-2").await];
@@ -267,7 +271,6 @@ async fn b1_two_hundred_calls_that_open_a_window_admit_ten_every_time() {
     scene.bench.check().await;
 }
 
-#[tokio::test]
 async fn the_accounts_of_a_window_are_made_once_a_key() {
     let scene = Scene::new("2026-11-21T09:00:00Z", "1h").await;
     let key = scene.sharer("sk-1").await;

@@ -13,6 +13,7 @@ use crate::ledger::entry::{Amounts, NOTHING, Posting};
 use crate::price::Usage;
 use crate::store::ledger::verify::verify;
 use crate::store::ledger::{set_limit, standing};
+use crate::store::testing::{Database, on_both};
 use crate::store::usage::UsageRow;
 
 fn posting(account: &AccountId) -> Entry {
@@ -47,12 +48,12 @@ fn amounts(nanos: i64) -> Amounts {
     amounts
 }
 
-#[tokio::test]
+on_both![a_batch_of_unknown_fate_counts_exactly_once,];
+
 async fn a_batch_of_unknown_fate_counts_exactly_once() {
     for reached_the_disk in [true, false] {
-        let folder = tempfile::tempdir().expect("folder");
-        let url = format!("sqlite://{}", folder.path().join("test.db").display());
-        let store = Store::open(&url).await.expect("store");
+        let database = Database::new().await;
+        let store = database.open().await;
         let key = AccountId::Key(KeyHash::of("sk-unknown"));
         let mut write = store.begin_write().await.expect("begin");
         let limit = Some(NanoUsd::from_nanos(1_000));
