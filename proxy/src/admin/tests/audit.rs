@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text;
+use super::{on_both, text};
 use crate::app::testing::{Gateway, MASTER};
 use crate::store::audit::verify;
 
@@ -12,7 +12,12 @@ async fn rows(gateway: &Gateway, query: &str) -> Vec<Value> {
     answer.body["data"].as_array().unwrap().clone()
 }
 
-#[tokio::test]
+on_both![
+    each_change_of_a_key_and_a_budget_leaves_one_row,
+    an_admin_key_acts_under_its_own_hash_and_needs_the_scope_to_read,
+    a_listing_that_cannot_be_meant_is_refused,
+];
+
 async fn each_change_of_a_key_and_a_budget_leaves_one_row() {
     let gateway = Gateway::start().await;
     let budget = |usd: f64| json!([{"scope": "team", "id": "t", "max_budget": usd}]);
@@ -83,7 +88,6 @@ async fn each_change_of_a_key_and_a_budget_leaves_one_row() {
     assert_eq!((chain.rows, chain.broken), (8, None));
 }
 
-#[tokio::test]
 async fn an_admin_key_acts_under_its_own_hash_and_needs_the_scope_to_read() {
     let gateway = Gateway::start().await;
     let scopes = |names: &[&str]| json!({"scopes": names});
@@ -106,7 +110,6 @@ async fn an_admin_key_acts_under_its_own_hash_and_needs_the_scope_to_read() {
     );
 }
 
-#[tokio::test]
 async fn a_listing_that_cannot_be_meant_is_refused() {
     let gateway = Gateway::start().await;
     for query in [

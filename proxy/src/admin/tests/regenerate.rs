@@ -3,7 +3,7 @@
 use chrono::Duration;
 use serde_json::{Value, json};
 
-use super::{Gateway, MASTER, text};
+use super::{Gateway, MASTER, on_both, text};
 use crate::app::testing::Answer;
 
 async fn regenerate(gateway: &Gateway, key: &str, body: Value) -> Answer {
@@ -24,7 +24,14 @@ async fn call(gateway: &Gateway, key: &str) -> u16 {
     answer.status.as_u16()
 }
 
-#[tokio::test]
+on_both![
+    a_regenerated_key_keeps_all_but_its_value,
+    a_grace_period_keeps_the_old_value_until_its_end,
+    without_a_grace_period_every_earlier_value_ends,
+    an_earlier_value_can_be_ended_by_itself_and_ends_with_its_key,
+    what_cannot_be_regenerated_is_refused_and_changes_nothing,
+];
+
 async fn a_regenerated_key_keeps_all_but_its_value() {
     let gateway = Gateway::start().await;
     let wanted = json!({"key_alias": "a", "max_budget": 5, "metadata": {"m": 1},
@@ -60,7 +67,6 @@ async fn a_regenerated_key_keeps_all_but_its_value() {
     assert!(verified.unwrap().differences.is_empty());
 }
 
-#[tokio::test]
 async fn a_grace_period_keeps_the_old_value_until_its_end() {
     let gateway = Gateway::start().await;
     let made = gateway
@@ -95,7 +101,6 @@ async fn a_grace_period_keeps_the_old_value_until_its_end() {
     assert_eq!(gateway.try_key(&second).await.status, 401);
 }
 
-#[tokio::test]
 async fn without_a_grace_period_every_earlier_value_ends() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/key/generate", &json!({})).await;
@@ -110,7 +115,6 @@ async fn without_a_grace_period_every_earlier_value_ends() {
     }
 }
 
-#[tokio::test]
 async fn an_earlier_value_can_be_ended_by_itself_and_ends_with_its_key() {
     let gateway = Gateway::start().await;
     let made = gateway.post("/key/generate", &json!({})).await;
@@ -140,7 +144,6 @@ async fn an_earlier_value_can_be_ended_by_itself_and_ends_with_its_key() {
     }
 }
 
-#[tokio::test]
 async fn what_cannot_be_regenerated_is_refused_and_changes_nothing() {
     let gateway = Gateway::start().await;
     let made = gateway

@@ -131,17 +131,7 @@ async fn b3_a_crash_posts_what_was_allotted_in_each_account() {
     bench.ledger.flush().await;
     let role = AccountId::Shared(role);
     assert_eq!(bench.spent(&role).await, (100, 600));
-    // The holds die with the process: no guard of theirs runs.
-    let mut waiting = tokio::task::JoinSet::new();
-    waiting.spawn(async move {
-        let _open = open;
-        std::future::pending::<()>().await;
-    });
-    let bench = {
-        let crashed = bench.crash();
-        waiting.abort_all();
-        crashed.await
-    };
+    let bench = bench.crash_holding(open).await;
     assert_eq!(bench.spent(&first[0]).await, (400, 0));
     assert_eq!(bench.spent(&second[0]).await, (300, 0));
     assert_eq!(

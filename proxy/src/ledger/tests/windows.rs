@@ -201,22 +201,12 @@ async fn a_crash_posts_each_windows_allotment_in_it() {
     scene.to(after);
     let now = scene.hold(&key, 40).await.expect("fits");
     scene.bench.ledger.flush().await;
-    // The holds die with the process: no guard of theirs runs.
-    let mut waiting = tokio::task::JoinSet::new();
-    waiting.spawn(async move {
-        let _open = (late, now);
-        std::future::pending::<()>().await;
-    });
     let Scene {
         bench,
         clock,
         budget,
     } = scene;
-    let bench = {
-        let crashed = bench.crash();
-        waiting.abort_all();
-        crashed.await
-    };
+    let bench = bench.crash_holding((late, now)).await;
     let scene = Scene {
         bench,
         clock,

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::{Entry, append, verify, verify::Chain};
 use crate::key::fixture;
-use crate::store::{Store, temporary};
+use crate::store::Store;
+use crate::store::testing::{Database, on_both};
 
 async fn write(store: &Store, entries: &[Entry]) {
     let mut write = store.begin_write().await.unwrap();
@@ -29,7 +30,8 @@ fn entry(subject: &str) -> Entry {
 }
 
 async fn broken_by(statement: &'static str) -> Chain {
-    let (store, _folder) = temporary().await;
+    let database = Database::new().await;
+    let store = database.open().await;
     write(&store, &[entry("key a"), entry("key b")]).await;
     write(&store, &[entry("key c"), entry("key d")]).await;
     let whole = verify(&store).await.unwrap();
@@ -40,7 +42,12 @@ async fn broken_by(statement: &'static str) -> Chain {
     verify(&store).await.unwrap()
 }
 
-#[tokio::test]
+on_both![
+    the_first_row_that_was_tampered_with_is_named,
+    a_trail_that_lost_its_end_has_another_head,
+    a_row_of_a_key_tells_what_changed_and_no_secret,
+];
+
 async fn the_first_row_that_was_tampered_with_is_named() {
     for (statement, broken) in [
         ("UPDATE audit SET actor = 'x' WHERE id = 2", 2),
@@ -61,7 +68,6 @@ async fn the_first_row_that_was_tampered_with_is_named() {
     }
 }
 
-#[tokio::test]
 async fn a_trail_that_lost_its_end_has_another_head() {
     let cut = broken_by("DELETE FROM audit WHERE id = 4").await;
     assert_eq!((cut.rows, cut.broken), (3, None));
@@ -70,9 +76,9 @@ async fn a_trail_that_lost_its_end_has_another_head() {
     assert_ne!(cut.head, whole.head);
 }
 
-#[tokio::test]
 async fn a_row_of_a_key_tells_what_changed_and_no_secret() {
-    let (store, _folder) = temporary().await;
+    let database = Database::new().await;
+    let store = database.open().await;
     let mut before = fixture("sk-secret-of-the-test");
     let named = json!({"vault_request_id": "r-1"});
     before.metadata = named.as_object().unwrap().clone();
