@@ -16,6 +16,8 @@ pub(crate) mod key_update;
 mod key_write;
 mod limits;
 mod shared_budgets;
+pub(crate) mod spend_logs;
+pub(crate) mod spend_report;
 mod trail;
 mod view;
 

@@ -4,9 +4,12 @@
 //! It authenticates, bounds and holds, sends, and settles. It writes no SQL and
 //! builds no HTTP client. Only the router calls it.
 
+pub(crate) mod budget;
 pub(crate) mod chat;
 mod envelope;
 mod exchange;
 mod failure;
+mod itself;
 pub(crate) mod models;
 mod settle;
+pub(crate) mod usage;

@@ -12,6 +12,7 @@ mod books;
 pub(crate) mod command;
 pub(crate) mod entry;
 mod hold;
+mod position;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::hold::{Call, Hold, Settlement};
+pub(crate) use self::position::Position;
 
 use self::account::{Account, Standing};
 use self::books::{Books, Short, TakeAll};

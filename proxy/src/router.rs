@@ -18,7 +18,7 @@ use crate::{
     },
     error::ApiError,
     health,
-    key::Scope::{KeysRead, KeysWrite},
+    key::Scope::{KeysRead, KeysWrite, UsageRead},
 };
 
 /// Calls that spend money, and what a key may ask about itself.
@@ -54,10 +54,14 @@ fn llm_routes() -> Router<AppState> {
         .route("/chat/completions", post(api::chat::completions))
         .route("/v1/models", get(api::models::list))
         .route("/models", get(api::models::list))
+        .route("/v1/usage", get(api::usage::handle))
+        .route("/usage", get(api::usage::handle))
+        .route("/v1/budget", get(api::budget::handle))
+        .route("/budget", get(api::budget::handle))
 }
 
 fn admin_routes(state: &AppState) -> Router<AppState> {
-    let table: [(&str, MethodRouter<AppState>, Need); 10] = [
+    let table: [(&str, MethodRouter<AppState>, Need); 13] = [
         (
             "/key/generate",
             post(admin::key_generate::handle),
@@ -99,6 +103,21 @@ fn admin_routes(state: &AppState) -> Router<AppState> {
             ScopeOrItself(KeysRead),
         ),
         ("/key/list", get(admin::key_list::handle), Scope(KeysRead)),
+        (
+            "/spend/logs",
+            get(admin::spend_logs::rows),
+            Scope(UsageRead),
+        ),
+        (
+            "/spend/logs/v2",
+            get(admin::spend_logs::counted),
+            Scope(UsageRead),
+        ),
+        (
+            "/global/spend/report",
+            get(admin::spend_report::handle),
+            Scope(UsageRead),
+        ),
         ("/audit", get(admin::audit::handle), Scope(KeysRead)),
     ];
     table

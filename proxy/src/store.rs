@@ -9,6 +9,7 @@ pub(crate) mod ledger;
 mod migrate;
 mod postgres;
 mod row;
+pub(crate) mod spend;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod testing;

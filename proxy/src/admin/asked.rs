@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use url::form_urlencoded;
 
-use crate::{error::ApiError, store::Page};
+use crate::{app::AppState, error::ApiError, key::KeyHash, store::Page};
 
 const PAGE_SIZE_DEFAULT: u32 = 100;
 const PAGE_SIZE_MAX: u32 = 1_000;
@@ -52,6 +52,29 @@ impl Asked {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The account of the key that a parameter names, by itself or by its hash;
+    /// that of its first value, if it was regenerated.
+    pub(super) async fn account(
+        &self,
+        state: &AppState,
+        name: &str,
+    ) -> Result<Option<KeyHash>, ApiError> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let hash = KeyHash::from_key_or_hash(text).ok_or_else(|| {
+            ApiError::bad_request(
+                name,
+                format!("{name} must be a key or its SHA-256 in hexadecimal digits"),
+            )
+        })?;
+        let key = match state.store.key(hash).await? {
+            Some(key) => Some(key),
+            None => state.store.deleted_key(hash).await?.map(|(key, _)| key),
+        };
+        Ok(Some(key.map_or(hash, |key| key.account)))
     }
 
     /// Counted from 1.

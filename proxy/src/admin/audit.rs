@@ -12,7 +12,6 @@ use super::{answer, asked::Asked, view::time};
 use crate::{
     app::AppState,
     error::ApiError,
-    key::KeyHash,
     store::audit::{AuditRow, Filter},
 };
 
@@ -41,24 +40,16 @@ pub(crate) async fn handle(
     Ok(answer(body, &[]))
 }
 
-/// `key` names the subject that a key is, also by a value it was regenerated to.
+/// `key` names the subject that a key is.
 async fn subject(state: &AppState, asked: &Asked) -> Result<Option<String>, ApiError> {
-    let Some(key) = asked.text("key") else {
-        return Ok(asked.text("subject").map(str::to_owned));
-    };
-    let hash = KeyHash::from_key_or_hash(key).filter(|_| asked.text("subject").is_none());
-    let hash = hash.ok_or_else(|| {
-        ApiError::bad_request(
+    match (asked.account(state, "key").await?, asked.text("subject")) {
+        (None, subject) => Ok(subject.map(str::to_owned)),
+        (Some(account), None) => Ok(Some(format!("key {account}"))),
+        (Some(_), Some(_)) => Err(ApiError::bad_request(
             "key",
-            "key must be a key or its SHA-256 in hexadecimal digits, and stand without subject",
-        )
-    })?;
-    let key = match state.store.key(hash).await? {
-        Some(key) => Some(key),
-        None => state.store.deleted_key(hash).await?.map(|(key, _)| key),
-    };
-    let account = key.map_or(hash, |key| key.account);
-    Ok(Some(format!("key {account}")))
+            "give key or subject, not both",
+        )),
+    }
 }
 
 fn shown(row: &AuditRow) -> Value {

@@ -14,6 +14,7 @@ mod listing;
 mod regenerate;
 mod scopes;
 mod shared_budgets;
+mod spend;
 
 use serde_json::{Value, json};
 

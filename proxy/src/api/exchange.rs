@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::budget::warn;
 use super::failure;
 use super::settle::settlement;
 use crate::app::AppState;
@@ -138,6 +139,7 @@ async fn whole(
     }
     insert_amount(&mut headers, "x-litellm-response-cost", Some(cost));
     insert_amount(&mut headers, "x-litellm-key-spend", spend(state, &accounts));
+    warn(state, &accounts, &mut headers);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -150,6 +152,7 @@ fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) 
         "x-litellm-key-spend",
         spend(state, &sent.hold.call().accounts),
     );
+    warn(state, &sent.hold.call().accounts, &mut headers);
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);

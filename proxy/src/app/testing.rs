@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body};
 use chrono::{DateTime, Utc};
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
@@ -138,6 +138,20 @@ impl Gateway {
         let body = Body::from_stream(ReceiverStream::new(parts));
         let chat = call(peer, &self.data, Method::POST, path, key, body);
         tokio::join!(chat, sender).0
+    }
+
+    /// The headers of an answer that is 200.
+    pub(crate) async fn data_headers(&self, key: &str, path: &str, body: &Value) -> HeaderMap {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("authorization", format!("Bearer {key}"))
+            .extension(Peer::new(self.peer))
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = self.data.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        response.headers().clone()
     }
 
     pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {

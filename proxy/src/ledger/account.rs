@@ -227,7 +227,7 @@ impl Account {
         self.period
     }
 
-    #[cfg(test)]
+    /// Set aside by calls of this process that are under way.
     pub(crate) fn held(&self) -> NanoUsd {
         self.held
     }
