@@ -41,6 +41,11 @@ impl ApiError {
         self.status
     }
 
+    /// What the client is told.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn with_param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
@@ -141,6 +146,17 @@ impl ApiError {
             "invalid_request_error",
             format!("the request body is larger than {limit_bytes} bytes"),
         )
+    }
+
+    // 412
+
+    pub(crate) fn changed_meanwhile() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            "the key was changed since If-Match's value was read: read it again with GET /key/info",
+        )
+        .with_param("If-Match")
     }
 
     // 422

@@ -14,7 +14,7 @@ mod window;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value};
 
 pub(crate) use self::{
@@ -119,6 +119,11 @@ impl Key {
     /// An expiry is the first moment at which the key is refused.
     pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|expiry| expiry <= now)
+    }
+
+    /// It is being changed. Two changes at one moment are told apart.
+    pub(crate) fn touch(&mut self, now: DateTime<Utc>) {
+        self.updated_at = now.max(self.updated_at + Duration::microseconds(1));
     }
 
     /// Its own account, which no other key draws on.

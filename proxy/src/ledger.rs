@@ -178,6 +178,15 @@ impl Ledger {
         self.0.books().get(account).map(Account::posted)
     }
 
+    /// An operator has corrected what the account has spent, by this many
+    /// nano-dollars. Told after the commit; a difference, because calls are
+    /// posted meanwhile.
+    pub(crate) fn corrected(&self, account: &AccountId, by: i64) {
+        if let Some(account) = self.0.books().get_mut(account) {
+            account.corrected(by);
+        }
+    }
+
     /// Taken before a change to these accounts or their keys is committed, and
     /// dropped or [`Refresh::done`] before its answer.
     pub(crate) fn refresh_on_drop(&self, accounts: Vec<AccountId>) -> Refresh {

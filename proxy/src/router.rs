@@ -60,8 +60,22 @@ fn llm_routes() -> Router<AppState> {
         .route("/budget", get(api::budget::handle))
 }
 
+/// A path of the admin plane, what answers it, and what it asks of its caller.
+type AdminRoute = (&'static str, MethodRouter<AppState>, Need);
+
 fn admin_routes(state: &AppState) -> Router<AppState> {
-    let table: [(&str, MethodRouter<AppState>, Need); 13] = [
+    [key_changes(), key_reads(), reports()]
+        .into_iter()
+        .flatten()
+        .fold(Router::new(), |routes, (path, handler, need)| {
+            let gate = from_fn_with_state((state.clone(), need), admit);
+            routes.route(path, handler.route_layer(gate))
+        })
+}
+
+/// What changes keys.
+fn key_changes() -> Vec<AdminRoute> {
+    vec![
         (
             "/key/generate",
             post(admin::key_generate::handle),
@@ -98,6 +112,29 @@ fn admin_routes(state: &AppState) -> Router<AppState> {
             Scope(KeysWrite),
         ),
         (
+            "/key/bulk_update",
+            post(admin::key_bulk_update::handle),
+            Scope(KeysWrite),
+        ),
+        (
+            "/key/{key}/reset_spend",
+            post(admin::key_reset_spend::handle),
+            Scope(KeysWrite),
+        ),
+    ]
+}
+
+/// What tells of keys.
+fn key_reads() -> Vec<AdminRoute> {
+    vec![
+        (
+            "/key/aliases",
+            get(admin::key_aliases::handle),
+            Scope(KeysRead),
+        ),
+        ("/key/count", get(admin::key_count::handle), Scope(KeysRead)),
+        ("/v2/key/info", post(admin::key_info::many), Scope(KeysRead)),
+        (
             "/key/info",
             get(admin::key_info::any),
             ScopeOrItself(KeysRead),
@@ -119,13 +156,12 @@ fn admin_routes(state: &AppState) -> Router<AppState> {
             Scope(UsageRead),
         ),
         ("/audit", get(admin::audit::handle), Scope(KeysRead)),
-    ];
-    table
-        .into_iter()
-        .fold(Router::new(), |routes, (path, handler, need)| {
-            let gate = from_fn_with_state((state.clone(), need), admit);
-            routes.route(path, handler.route_layer(gate))
-        })
+    ]
+}
+
+/// What tells of calls and of changes.
+fn reports() -> Vec<AdminRoute> {
+    vec![]
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {

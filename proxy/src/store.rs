@@ -24,7 +24,7 @@ use std::{
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
-pub(crate) use self::keys::{Filter, Page, Sort, Status};
+pub(crate) use self::keys::{Filter, Listed, Match, Page, SortBy, Status, like};
 
 /// Readiness writes at most this often: anyone may ask for it, and a write
 /// takes the writer's turn and waits for the disk.

@@ -69,7 +69,7 @@ async fn write(
     }
     let before = key.clone();
     key.blocked = turn == Turn::Off;
-    key.updated_at = state.clock.now();
+    key.touch(state.clock.now());
     store::keys::put(&mut write, &key).await?;
     let action = match turn {
         Turn::Off => "key.block",

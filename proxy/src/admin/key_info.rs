@@ -4,20 +4,23 @@
 
 use axum::{
     Extension,
-    extract::{Query, State},
+    extract::{Query, Request, State},
     response::Response,
 };
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, view};
+use super::{answer, read_body, view};
 use crate::{
     app::AppState,
     auth::{Admitted, Caller, Peer, authenticate, authorize_data_plane},
     error::ApiError,
     key::{Key, KeyHash},
 };
+
+/// Keys that are told about at a time.
+const KEYS_MAX: usize = 500;
 
 #[derive(Deserialize)]
 pub(crate) struct Asked {
@@ -49,6 +52,43 @@ async fn about_any(state: &AppState, sent: String) -> Result<Response, ApiError>
     let mut row = view::row(&key, &spend, state.clock.now());
     view::mark_deleted(&mut row, at);
     Ok(answer(json!({"key": sent, "info": row}), &[]))
+}
+
+/// `POST /v2/key/info`: many keys at once. LiteLLM: those that are not there are
+/// left out.
+pub(crate) async fn many(
+    State(state): State<AppState>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (_, body) = read_body(&state, request).await?;
+    let sent = body.get("keys").cloned().unwrap_or_default();
+    let wrong = || {
+        ApiError::validation(
+            "list_type",
+            ["body", "keys"],
+            "Input should be a valid list",
+        )
+    };
+    let items = sent.as_array().ok_or_else(wrong)?;
+    if items.len() > KEYS_MAX {
+        let message = format!("keys: at most {KEYS_MAX} of them at a time");
+        return Err(ApiError::bad_request("keys", message));
+    }
+    let names = items.iter().map(|item| item.as_str().ok_or_else(wrong));
+    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let hashes: Vec<KeyHash> = names
+        .into_iter()
+        .filter_map(KeyHash::from_key_or_hash)
+        .collect();
+    let keys = state.store.keys_of(&hashes).await?;
+    let keys: Vec<&Key> = hashes.iter().filter_map(|hash| keys.get(hash)).collect();
+    let spends = view::spends(&state, &keys).await?;
+    let now = state.clock.now();
+    let rows = keys.iter().zip(&spends);
+    let rows: Vec<_> = rows
+        .map(|(key, spend)| view::row(key, spend, now))
+        .collect();
+    Ok(answer(json!({"key": sent, "info": rows}), &[]))
 }
 
 /// The data plane: the master key has nothing to ask here.
@@ -85,7 +125,11 @@ async fn show(state: &AppState, key: &Key, named: Value) -> Result<Response, Api
     if let Some(ends_at) = key.value_ends_at {
         view::mark_replaced(&mut row, key, ends_at, now);
     }
-    Ok(answer(json!({"key": named, "info": row}), &[]))
+    let mut response = answer(json!({"key": named, "info": row}), &[]);
+    if let Ok(tag) = HeaderValue::try_from(view::tag(key)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
 }
 
 fn not_found() -> ApiError {

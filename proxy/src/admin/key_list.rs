@@ -1,25 +1,31 @@
-//! `GET /key/list`: keys by page, newest first, filtered by what they are.
+//! `GET /key/list`: keys by page, newest first unless asked otherwise, filtered
+//! by what they are.
 
 use axum::{
     extract::{Query, State},
     response::Response,
 };
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, view};
+use super::{
+    answer,
+    paging::{self, pages},
+    view,
+};
 use crate::{
     app::AppState,
     error::ApiError,
-    key::KeyHash,
-    store::{Filter, Page, Sort, Status},
+    key::{Key, KeyHash},
+    store::{Filter, Listed, Match, Page, SortBy, Status, like},
 };
 
-/// LiteLLM's bounds of `size`.
+/// LiteLLM: keys a page.
 const SIZE_DEFAULT: i64 = 10;
-const SIZE_MAX: i64 = 100;
 
-/// Everything is text, so that a bad value earns LiteLLM's own error.
+/// Everything is text, so that a bad value earns LiteLLM's own error. LiteLLM's
+/// `include_…` widen what an ordinary user sees; who may list sees all keys.
 #[derive(Deserialize)]
 pub(crate) struct Asked {
     page: Option<String>,
@@ -31,52 +37,66 @@ pub(crate) struct Asked {
     status: Option<String>,
     return_full_object: Option<String>,
     expand: Option<String>,
+    sort_by: Option<String>,
     sort_order: Option<String>,
+    search: Option<String>,
+    substring_matching: Option<String>,
+    organization_id: Option<String>,
 }
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, ApiError> {
-    let page = Page {
-        number: number("page", asked.page.as_deref(), 1, i64::from(u32::MAX))?,
-        size: number("size", asked.size.as_deref(), SIZE_DEFAULT, SIZE_MAX)?,
-    };
+    let page = paging::page(asked.page.as_deref(), asked.size.as_deref(), SIZE_DEFAULT)?;
     let full = is_true(asked.return_full_object.as_deref()) || asked.expand.is_some();
     let now = state.clock.now();
     let Some(filter) = filter(&asked)? else {
         return Ok(shown(&[], 0, page));
     };
     let listed = state.store.list_keys(&filter, page, now).await?;
-    let mut keys = Vec::with_capacity(listed.keys.len());
-    for (key, deleted_at) in &listed.keys {
-        let hash = json!(key.hash.to_string());
-        if !full {
-            keys.push(hash);
-            continue;
-        }
-        let mut row = view::stored(key, &view::spend(&state, key).await?, now);
-        if let Some(at) = deleted_at {
-            view::mark_deleted(&mut row, *at);
-        }
-        keys.push(Value::Object(row));
-    }
+    let keys: Vec<Value> = if full {
+        full_objects(&state, &listed, now).await?
+    } else {
+        let hash = |(key, _): &(Key, _)| json!(key.hash.to_string());
+        listed.keys.iter().map(hash).collect()
+    };
     Ok(shown(&keys, listed.total, page))
 }
 
+async fn full_objects(
+    state: &AppState,
+    listed: &Listed,
+    now: DateTime<Utc>,
+) -> Result<Vec<Value>, ApiError> {
+    let keys: Vec<&Key> = listed.keys.iter().map(|(key, _)| key).collect();
+    let spends = view::spends(state, &keys).await?;
+    let shown = |((key, deleted_at), spend): (&(Key, Option<DateTime<Utc>>), &view::Spend)| {
+        let mut row = view::stored(key, spend, now);
+        if let Some(at) = deleted_at {
+            view::mark_deleted(&mut row, *at);
+        }
+        Value::Object(row)
+    };
+    Ok(listed.keys.iter().zip(&spends).map(shown).collect())
+}
+
 fn shown(keys: &[Value], total: i64, page: Page) -> Response {
-    let size = i64::from(page.size);
     let body = json!({
         "keys": keys,
         "total_count": total,
         "current_page": page.number,
-        "total_pages": (total + size - 1) / size,
+        "total_pages": pages(total, page),
     });
     answer(body, &[])
 }
 
 /// None when nothing can match.
 fn filter(asked: &Asked) -> Result<Option<Filter>, ApiError> {
+    // No key here belongs to an organization.
+    if asked.organization_id.is_some() {
+        return Ok(None);
+    }
     let hash = match asked.key_hash.as_deref().map(KeyHash::from_key_or_hash) {
         None => None,
         Some(Some(hash)) => Some(hash),
@@ -86,7 +106,7 @@ fn filter(asked: &Asked) -> Result<Option<Filter>, ApiError> {
         None => None,
         Some("active") => Some(Status::Active),
         Some("expired") => Some(Status::Expired),
-        Some("revoked") => Some(Status::Revoked),
+        Some("revoked" | "blocked") => Some(Status::Revoked),
         Some("deleted") => Some(Status::Deleted),
         Some(_) => {
             return Err(ApiError::bad_request(
@@ -95,48 +115,47 @@ fn filter(asked: &Asked) -> Result<Option<Filter>, ApiError> {
             ));
         }
     };
+    let text = |text: &Option<String>| match is_true(asked.substring_matching.as_deref()) {
+        true => text.as_deref().map(Match::part),
+        false => text.clone().map(Match::Whole),
+    };
     Ok(Some(Filter {
         status,
         hash,
-        alias: asked.key_alias.clone(),
-        user_id: asked.user_id.clone(),
+        alias: text(&asked.key_alias),
+        user_id: text(&asked.user_id),
         team_id: asked.team_id.clone(),
-        sort: match asked.sort_order.as_deref() {
-            Some("asc") => Sort::OldestFirst,
-            _ => Sort::NewestFirst,
-        },
+        search: asked.search.as_deref().map(like),
+        sort_by: sort_by(asked.sort_by.as_deref())?,
+        is_ascending: is_ascending(asked.sort_order.as_deref())?,
     }))
+}
+
+fn sort_by(text: Option<&str>) -> Result<SortBy, ApiError> {
+    text.map_or(Ok(SortBy::CreatedAt), |text| {
+        SortBy::parse(text).ok_or_else(|| {
+            let known = SortBy::ALL.map(SortBy::as_str).join(", ");
+            ApiError::bad_request(
+                "sort_by",
+                format!("Invalid sort column. Must be one of: {known}"),
+            )
+        })
+    })
+}
+
+/// LiteLLM: newest first where nothing is said.
+fn is_ascending(text: Option<&str>) -> Result<bool, ApiError> {
+    match text {
+        None => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("desc") => Ok(false),
+        Some(text) if text.eq_ignore_ascii_case("asc") => Ok(true),
+        Some(_) => Err(ApiError::bad_request(
+            "sort_order",
+            "Invalid sort order. Must be 'asc' or 'desc'",
+        )),
+    }
 }
 
 fn is_true(text: Option<&str>) -> bool {
     matches!(text, Some("true" | "True" | "1"))
-}
-
-fn number(name: &str, text: Option<&str>, default: i64, most: i64) -> Result<u32, ApiError> {
-    let value = text.map_or(Ok(default), str::parse).map_err(|_| {
-        ApiError::validation(
-            "int_parsing",
-            ["query", name],
-            "Input should be a valid integer",
-        )
-    })?;
-    if value < 1 {
-        let message = "Input should be greater than or equal to 1";
-        return Err(ApiError::validation(
-            "greater_than_equal",
-            ["query", name],
-            message,
-        ));
-    }
-    match u32::try_from(value) {
-        Ok(number) if value <= most => Ok(number),
-        _ => {
-            let message = format!("Input should be less than or equal to {most}");
-            Err(ApiError::validation(
-                "less_than_equal",
-                ["query", name],
-                &message,
-            ))
-        }
-    }
 }

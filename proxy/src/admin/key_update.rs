@@ -6,6 +6,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use http::HeaderValue;
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
@@ -29,6 +30,7 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let expected = request.headers().get(http::header::IF_MATCH).cloned();
     let (admitted, body) = read_body(&state, request).await?;
     let fields = Fields::parse(&body)?;
     let ignored = fields.ignored.clone();
@@ -42,7 +44,7 @@ pub(crate) async fn handle(
     }
     let changing = state.clone();
     let key = change(&state, async move {
-        write(&changing, &admitted, named, &fields).await
+        write(&changing, &admitted, named, &fields, expected.as_ref()).await
     })
     .await?;
     let spend = view::spend(&state, &key).await?;
@@ -62,11 +64,13 @@ fn as_sent(body: &Map<String, Value>) -> Option<Value> {
     body.get("key").filter(|sent| sent.is_string()).cloned()
 }
 
-async fn write(
+/// `expected` is the key's tag as its caller knows it; none takes any.
+pub(super) async fn write(
     state: &AppState,
     admitted: &Admitted,
     named: Option<KeyHash>,
     fields: &Fields,
+    expected: Option<&HeaderValue>,
 ) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
@@ -74,6 +78,9 @@ async fn write(
     let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
+    if expected.is_some_and(|expected| *expected != "*" && *expected != view::tag(&key)) {
+        return Err(ApiError::changed_meanwhile());
+    }
     let before = key.clone();
     // An alias that named the key is no new alias.
     let alias = fields.alias.as_ref().filter(|_| named.is_some());

@@ -45,7 +45,7 @@ pub(super) fn set_rules(
         };
     }
     fields.apply(key);
-    key.updated_at = now;
+    key.touch(now);
     caller.must_bind(key)
 }
 

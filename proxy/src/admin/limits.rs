@@ -3,7 +3,7 @@
 //! counts from zero again in each of its windows, which follow the calendar in
 //! UTC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 
 use super::{
     fields::{budget, printable},
-    view::{reset_time, time},
+    view::{posted, reset_time, time},
 };
 use crate::{
     app::AppState,
@@ -21,6 +21,7 @@ use crate::{
         AccountId, BUDGET_LIMITS_MAX, BudgetLimit, Key, LIMITED_MODELS_MAX, Limits, OwnBudget,
         Period, SharedScope,
     },
+    ledger::account::Standing,
     money::NanoUsd,
     store,
 };
@@ -234,25 +235,34 @@ pub(super) async fn define(
 #[derive(Debug, Default)]
 pub(super) struct Used(Vec<NanoUsd>);
 
-pub(super) async fn used(state: &AppState, key: &Key) -> Result<Used, ApiError> {
-    let now = state.clock.now();
-    let mut used = Vec::new();
-    for budget in key.own_budgets() {
-        let window = budget.period.and_then(|period| period.window(now));
-        let account = match window {
-            Some(window) => budget.account.during(window),
-            None => budget.account,
-        };
-        let account = AccountId::Shared(account);
-        used.push(match state.ledger.spend(&account) {
-            Some(posted) => posted,
-            // Nobody has called in a window that is not there yet.
-            None => store::ledger::standing(&state.store, &account)
-                .await?
-                .map_or(NanoUsd::ZERO, |stored| stored.posted),
-        });
-    }
-    Ok(Used(used))
+/// `stored` holds the accounts of [`current`].
+pub(super) fn used(
+    state: &AppState,
+    stored: &HashMap<AccountId, Standing>,
+    key: &Key,
+    now: DateTime<Utc>,
+) -> Used {
+    let spent = |budget: &OwnBudget| posted(state, stored, &current(budget, now));
+    Used(key.own_budgets().iter().map(spent).collect())
+}
+
+/// The account that is drawn on now.
+pub(super) fn current(budget: &OwnBudget, now: DateTime<Utc>) -> AccountId {
+    let window = budget.period.and_then(|period| period.window(now));
+    AccountId::Shared(match window {
+        Some(window) => budget.account.during(window),
+        None => budget.account.clone(),
+    })
+}
+
+/// Where what is shown as the key's spend is posted. LiteLLM: in the current
+/// window, where `max_budget` has one.
+pub(super) fn spend_account(key: &Key, now: DateTime<Utc>) -> AccountId {
+    let budgets = key.own_budgets();
+    let main = budgets
+        .iter()
+        .find(|budget| budget.account.scope == SharedScope::KeyBudget);
+    main.map_or_else(|| key.own_account(), |budget| current(budget, now))
 }
 
 /// Puts the limits into a row. LiteLLM: `spend` is that of the current window

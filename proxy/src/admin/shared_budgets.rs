@@ -4,13 +4,15 @@
 //! answer on; an account outlives its keys. A budget with a duration counts from
 //! zero again in each of its windows.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
 use super::{
     fields::{budget, printable},
     trail,
-    view::time,
+    view::{self, time},
 };
 use crate::{
     app::AppState,
@@ -18,6 +20,7 @@ use crate::{
     clock::Clock,
     error::ApiError,
     key::{AccountId, Key, Period, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, Window},
+    ledger::account::Standing,
     money::NanoUsd,
     store,
 };
@@ -178,27 +181,34 @@ pub(super) fn defined(budgets: &[SharedBudget], now: DateTime<Utc>) -> Vec<Value
 }
 
 /// A key's shared budgets as they stand now, whoever defined them last.
-pub(super) async fn standing(state: &AppState, key: &Key) -> Result<Vec<Value>, ApiError> {
-    let now = state.clock.now();
-    let mut budgets = Vec::new();
-    for shared in key.shared() {
+pub(super) fn standing(
+    state: &AppState,
+    stored: &HashMap<AccountId, Standing>,
+    key: &Key,
+    now: DateTime<Utc>,
+) -> Vec<Value> {
+    let one = |shared: &SharedAccount| {
         let whole = AccountId::Shared(shared.clone());
-        let defined = store::ledger::standing(&state.store, &whole).await?;
-        let defined = defined.unwrap_or_default();
-        let window = defined.period.and_then(|period| period.window(now));
-        let account = window.map_or(whole, |window| AccountId::Shared(shared.during(window)));
-        let spend = match state.ledger.spend(&account) {
-            Some(posted) => posted,
-            // Nobody has called in a window that is not there yet.
-            None => store::ledger::standing(&state.store, &account)
-                .await?
-                .map_or(NanoUsd::ZERO, |stored| stored.posted),
-        };
+        let defined = stored.get(&whole).copied().unwrap_or_default();
+        let current = current(stored, shared, now);
+        let window = current.as_ref().map(|(_, window)| *window);
+        let account = current.map_or(whole, |(account, _)| AccountId::Shared(account));
         let mut shown = shown(shared, defined.limit, defined.period, window);
-        shown["spend"] = json!(spend);
-        budgets.push(shown);
-    }
-    Ok(budgets)
+        shown["spend"] = json!(view::posted(state, stored, &account));
+        shown
+    };
+    key.shared().map(one).collect()
+}
+
+/// The account that is drawn on now, where the budget counts from zero again.
+pub(super) fn current(
+    stored: &HashMap<AccountId, Standing>,
+    shared: &SharedAccount,
+    now: DateTime<Utc>,
+) -> Option<(SharedAccount, Window)> {
+    let defined = stored.get(&AccountId::Shared(shared.clone()))?;
+    let window = defined.period.and_then(|period| period.window(now))?;
+    Some((shared.during(window), window))
 }
 
 fn shown(

@@ -2,12 +2,13 @@
 //! of the change itself: a change that is committed has its row.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::AnyConnection;
 
 use crate::{
     auth::Caller,
     key::{Key, KeyHash, SharedAccount},
+    money::NanoUsd,
     store::{
         StoreError,
         audit::{Entry, append},
@@ -42,6 +43,26 @@ pub(super) async fn value_ended(
         subject: format!("key {value}"),
         before: None,
         after: None,
+        vault_request_id: None,
+    };
+    append(write, &entry).await
+}
+
+/// What a key has spent, where it was set to less.
+pub(super) async fn spend(
+    write: &mut AnyConnection,
+    caller: &Caller,
+    key: &Key,
+    (before, after): (NanoUsd, NanoUsd),
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let entry = Entry {
+        at,
+        actor: caller.to_string(),
+        action: "key.reset_spend",
+        subject: format!("key {}", key.account),
+        before: Some(json!({ "spend": before })),
+        after: Some(json!({ "spend": after })),
         vault_request_id: None,
     };
     append(write, &entry).await

@@ -1,11 +1,20 @@
 //! Owns how a key is shown: LiteLLM's field names, times and numbers. Never
 //! shows the key itself; `/key/generate` adds it once.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
 use super::{limits, shared_budgets};
-use crate::{app::AppState, error::ApiError, key::Key, money::NanoUsd, store};
+use crate::{
+    app::AppState,
+    error::ApiError,
+    key::{AccountId, Key},
+    ledger::account::Standing,
+    money::NanoUsd,
+    store,
+};
 
 /// LiteLLM: times have milliseconds, written with six digits.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.3f000+00:00";
@@ -24,6 +33,14 @@ pub(super) fn time(at: DateTime<Utc>) -> String {
 /// LiteLLM: when an entry of `budget_limits` counts from zero again.
 pub(super) fn reset_time(at: DateTime<Utc>) -> String {
     at.format(TIME_RESET).to_string()
+}
+
+/// Another one after each change of the key's rules: its `ETag`. What a key
+/// spends does not change it.
+pub(super) fn tag(key: &Key) -> String {
+    let hash = key.hash.to_string();
+    let start = hash.get(..8).unwrap_or_default();
+    format!("\"{start}-{}\"", key.updated_at.timestamp_micros())
 }
 
 /// What a key has spent, and where the budgets stand that it shares.
@@ -46,21 +63,55 @@ impl Spend {
 
 /// Posted so far: live from the ledger when it knows the key, else the store's.
 pub(super) async fn spend(state: &AppState, key: &Key) -> Result<Spend, ApiError> {
-    let own = key.own_account();
-    let own = match state.ledger.spend(&own) {
-        Some(posted) => posted,
-        None => {
-            let standing = store::ledger::standing(&state.store, &own).await?;
-            standing.map_or(NanoUsd::ZERO, |standing| standing.posted)
-        }
+    let spends = spends(state, &[key]).await?;
+    Ok(spends.into_iter().next().unwrap_or_default())
+}
+
+/// As [`spend`], of many keys with few reads of the store.
+pub(super) async fn spends(state: &AppState, keys: &[&Key]) -> Result<Vec<Spend>, ApiError> {
+    let now = state.clock.now();
+    let of_key = |key: &&Key| {
+        let budgets = key.own_budgets().into_iter();
+        let budgets = budgets.map(move |budget| limits::current(&budget, now));
+        let shared = key.shared().cloned().map(AccountId::Shared);
+        shared
+            .chain([key.own_account()])
+            .chain(budgets)
+            .collect::<Vec<_>>()
     };
-    let shared = shared_budgets::standing(state, key).await?;
-    let limits = limits::used(state, key).await?;
-    Ok(Spend {
-        own,
-        shared,
-        limits,
-    })
+    let accounts: BTreeSet<AccountId> = keys.iter().flat_map(of_key).collect();
+    let mut stored = read(state, accounts).await?;
+    let windows = keys.iter().flat_map(|key| key.shared());
+    let windows = windows.filter_map(|shared| shared_budgets::current(&stored, shared, now));
+    let windows = windows.map(|(account, _)| AccountId::Shared(account));
+    let windows = windows.filter(|window| state.ledger.spend(window).is_none());
+    let windows = read(state, windows.collect()).await?;
+    stored.extend(windows);
+    let spend = |key: &&Key| Spend {
+        own: posted(state, &stored, &key.own_account()),
+        shared: shared_budgets::standing(state, &stored, key, now),
+        limits: limits::used(state, &stored, key, now),
+    };
+    Ok(keys.iter().map(spend).collect())
+}
+
+async fn read(
+    state: &AppState,
+    accounts: BTreeSet<AccountId>,
+) -> Result<HashMap<AccountId, Standing>, ApiError> {
+    let accounts: Vec<AccountId> = accounts.into_iter().collect();
+    Ok(store::ledger::standings::standings(&state.store, &accounts).await?)
+}
+
+/// Nothing where nobody has called yet.
+pub(super) fn posted(
+    state: &AppState,
+    stored: &HashMap<AccountId, Standing>,
+    account: &AccountId,
+) -> NanoUsd {
+    let live = state.ledger.spend(account);
+    let stored = || stored.get(account).map(|standing| standing.posted);
+    live.or_else(stored).unwrap_or_default()
 }
 
 /// The row as `/key/info` shows it. LiteLLM: every field is there, also those

@@ -38,6 +38,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) ignored: String,
+    pub(crate) etag: String,
     pub(crate) body: Value,
 }
 
@@ -83,6 +84,17 @@ impl Gateway {
 
     pub(crate) async fn post_text(&self, path: &str, body: String) -> Answer {
         call(self.peer, &self.admin, Method::POST, path, MASTER, body).await
+    }
+
+    /// As [`Gateway::post`], if the key still has this tag.
+    pub(crate) async fn post_if(&self, tag: &str, path: &str, body: &Value) -> Answer {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {MASTER}"))
+            .header("if-match", tag)
+            .extension(Peer::new(self.peer))
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        send(&self.admin, request).await
     }
 
     pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
@@ -188,17 +200,23 @@ async fn call(
         .extension(Peer::new(peer))
         .body(body.into())
         .unwrap();
+    send(routes, request).await
+}
+
+async fn send(routes: &Router, request: Request<Body>) -> Answer {
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
-    let ignored = response
-        .headers()
-        .get("x-llm-proxy-ignored")
-        .map(|names| names.to_str().unwrap().to_owned())
-        .unwrap_or_default();
+    let header = |name| {
+        let text = response.headers().get(name);
+        text.map(|text| text.to_str().unwrap().to_owned())
+            .unwrap_or_default()
+    };
+    let (ignored, etag) = (header("x-llm-proxy-ignored"), header("etag"));
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     Answer {
         status,
         ignored,
+        etag,
         body: serde_json::from_slice(&bytes).unwrap(),
     }
 }

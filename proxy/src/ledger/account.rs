@@ -205,6 +205,13 @@ impl Account {
         self.change();
     }
 
+    /// An operator corrected what was spent, by this many nano-dollars.
+    pub(crate) fn corrected(&mut self, by: i64) {
+        let posted = self.posted.nanos().saturating_add(by);
+        self.posted = NanoUsd::from_nanos(posted.max(0));
+        self.change();
+    }
+
     pub(crate) fn period_changed(&mut self, period: Option<Period>) {
         self.period = period;
     }

@@ -2,13 +2,15 @@
 //! transaction, so that a key and its account change together; reads use the
 //! pool. Called by the key cache and the admin API.
 
+mod count;
 pub(crate) mod earlier;
 mod list;
+mod many;
 
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 
-pub(crate) use self::list::{Filter, Page, Sort, Status};
+pub(crate) use self::list::{Filter, Listed, Match, Page, SortBy, Status, like};
 use super::{
     Store, StoreError,
     row::{KeyRow, deleted_at, shared_to_json, to_json, value_ends_at},

@@ -5,7 +5,9 @@
 //! one conditional update, and what to claim is the ledger's business. `admin`
 //! calls [`set_limit`] inside its own transactions.
 
+pub(crate) mod correct;
 pub(crate) mod recover;
+pub(crate) mod standings;
 pub(crate) mod verify;
 pub(crate) mod window;
 

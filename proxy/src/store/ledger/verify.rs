@@ -24,6 +24,7 @@ pub(crate) struct Difference {
     /// A key's hash, or the id of a shared account.
     pub(crate) subject: String,
     pub(crate) posted_nanousd: i64,
+    /// With what an operator has corrected.
     pub(crate) rows_nanousd: i64,
 }
 
@@ -43,7 +44,7 @@ async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
                  ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
                      WHERE usage_account.scope = account.scope
                          AND usage_account.subject = account.subject)
-             END, 0) AS BIGINT) AS rows_nanousd
+             END, 0) AS BIGINT) + corrected_nanousd AS rows_nanousd
          FROM account ORDER BY scope, subject",
     )
     .fetch_all(store.reader())
