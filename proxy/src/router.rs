@@ -140,6 +140,12 @@ fn key_reads() -> Vec<AdminRoute> {
             ScopeOrItself(KeysRead),
         ),
         ("/key/list", get(admin::key_list::handle), Scope(KeysRead)),
+    ]
+}
+
+/// What tells of calls and of changes.
+fn reports() -> Vec<AdminRoute> {
+    vec![
         (
             "/spend/logs",
             get(admin::spend_logs::rows),
@@ -157,11 +163,6 @@ fn key_reads() -> Vec<AdminRoute> {
         ),
         ("/audit", get(admin::audit::handle), Scope(KeysRead)),
     ]
-}
-
-/// What tells of calls and of changes.
-fn reports() -> Vec<AdminRoute> {
-    vec![]
 }
 
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
