@@ -11,5 +11,6 @@ mod exchange;
 mod failure;
 mod itself;
 pub(crate) mod models;
+mod revocation;
 mod settle;
 pub(crate) mod usage;

@@ -78,6 +78,8 @@ async fn answer(
         outgoing,
         input_bound: envelope.input_bound,
         hides_usage: envelope.stream && !envelope.wants_usage,
+        caller,
+        peer,
     };
     // The call goes on to its settlement also when the caller hangs up here.
     let work = exchange::run(state.clone(), exchange);

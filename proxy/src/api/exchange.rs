@@ -4,18 +4,21 @@
 //! on every way out. It runs in a task of its own, so that a caller who hangs up
 //! does not end it. `chat` starts it and passes its answer on.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::budget::warn;
 use super::failure;
+use super::revocation::revoked;
 use super::settle::settlement;
 use crate::app::AppState;
+use crate::auth::{Caller, Peer};
 use crate::config::Deployment;
 use crate::error::ApiError;
 use crate::failpoint;
@@ -41,6 +44,9 @@ pub(super) struct Exchange {
     pub(super) input_bound: u64,
     /// The caller did not ask for a stream's usage chunk.
     pub(super) hides_usage: bool,
+    /// Whose key must stay good while a stream runs.
+    pub(super) caller: Caller,
+    pub(super) peer: Peer,
 }
 
 /// The part of an exchange that outlives its sending.
@@ -58,6 +64,8 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         outgoing,
         input_bound,
         hides_usage,
+        caller,
+        peer,
     } = exchange;
     hold.mark_sent();
     failpoint::pass("chat.before_send").await;
@@ -79,7 +87,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         headers.insert("x-litellm-model-id", id);
     }
     if is_event_stream(&headers) {
-        return Ok(stream(&state, sent, answer, headers));
+        return Ok(stream(&state, sent, answer, headers, (caller, peer)));
     }
     whole(&state, sent, answer, headers).await
 }
@@ -146,7 +154,13 @@ async fn whole(
     Ok(response)
 }
 
-fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) -> Response {
+fn stream(
+    state: &AppState,
+    sent: Sent,
+    answer: Answer,
+    mut headers: HeaderMap,
+    (caller, peer): (Caller, Peer),
+) -> Response {
     insert_amount(
         &mut headers,
         "x-litellm-key-spend",
@@ -156,11 +170,22 @@ fn stream(state: &AppState, sent: Sent, answer: Answer, mut headers: HeaderMap) 
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    let pump = Pump::new(answer, sender, sent.hides_usage);
+    let (cut, cuts) = watch::channel(false);
+    let pump = Pump::new(answer, sender, sent.hides_usage, cuts);
+    let watching = state.clone();
     state.tasks.spawn(async move {
         // Owned here: a panic in the pump drops it, which charges the bound.
         let sent = sent;
-        let (meter, ending) = pump.run().await;
+        let mut pump = pin!(pump.run());
+        let (meter, ending) = tokio::select! {
+            ended = &mut pump => ended,
+            () = revoked(&watching, caller, peer) => {
+                let request_id = sent.hold.call().request_id;
+                tracing::info!(%request_id, "a stream is cut because its key has ended");
+                cut.send_replace(true);
+                pump.await
+            }
+        };
         failpoint::pass("chat.before_settle").await;
         settle(sent, &meter, ending);
     });

@@ -3,9 +3,9 @@
 
 use std::{convert::Infallible, net::IpAddr, sync::Arc};
 
-use axum::{Router, body::Body};
+use axum::{Router, body::Body, response::Response};
 use chrono::{DateTime, Utc};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
@@ -152,8 +152,8 @@ impl Gateway {
         tokio::join!(chat, sender).0
     }
 
-    /// The headers of an answer that is 200.
-    pub(crate) async fn data_headers(&self, key: &str, path: &str, body: &Value) -> HeaderMap {
+    /// An answer that is 200, with its body not yet read.
+    pub(crate) async fn data_response(&self, key: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -163,7 +163,7 @@ impl Gateway {
             .unwrap();
         let response = self.data.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
-        response.headers().clone()
+        response
     }
 
     pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {

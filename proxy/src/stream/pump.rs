@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::meter::{Kind, Meter};
@@ -24,6 +24,13 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// A provider that takes longer is cut and the call charged its upper bound.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long a caller whose key has ended may take to read that.
+const TELL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Type and code of an error inside a stream.
+const UPSTREAM_ERROR: (&str, &str) = ("upstream_error", "502");
+const REVOKED: (&str, &str) = ("auth_error", "401");
 
 /// What goes to the caller's response body.
 pub(crate) type Chunk = Result<Bytes, Infallible>;
@@ -51,6 +58,8 @@ pub(crate) struct Pump {
     drain_until: Instant,
     drained_bytes: usize,
     done: bool,
+    /// Becomes true when the caller may listen no longer.
+    cuts: watch::Receiver<bool>,
 }
 
 enum Step {
@@ -58,10 +67,17 @@ enum Step {
     End,
     CallerGone,
     Failed(UpstreamError),
+    /// The caller's key has ended.
+    Revoked,
 }
 
 impl Pump {
-    pub(crate) fn new(answer: Answer, caller: mpsc::Sender<Chunk>, hides_usage: bool) -> Self {
+    pub(crate) fn new(
+        answer: Answer,
+        caller: mpsc::Sender<Chunk>,
+        hides_usage: bool,
+        cuts: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             drain_until: answer.deadline(),
             answer,
@@ -71,6 +87,7 @@ impl Pump {
             caller: Some(caller),
             drained_bytes: 0,
             done: false,
+            cuts,
         }
     }
 
@@ -96,11 +113,17 @@ impl Pump {
                 }
                 Step::Failed(error) => {
                     tracing::warn!(%error, "a stream broke off");
-                    self.report(&error.to_string()).await;
+                    self.report(UPSTREAM_ERROR, &error.to_string()).await;
                     break match error.is_ours() {
                         true => Ending::Cut,
                         false => Ending::Ended,
                     };
+                }
+                Step::Revoked => {
+                    let told = self.report(REVOKED, "the key of this stream has ended");
+                    // Who does not read is not waited for.
+                    let _in_time = tokio::time::timeout(TELL_TIMEOUT, told).await;
+                    break Ending::Cut;
                 }
             }
         };
@@ -109,13 +132,18 @@ impl Pump {
 
     async fn step(&mut self) -> Step {
         let Some(caller) = &self.caller else {
-            return match timeout_at(self.drain_until, self.answer.next()).await {
-                Ok(next) => Step::from(next),
-                Err(_) => Step::Failed(UpstreamError::Timeout("draining")),
+            return tokio::select! {
+                biased;
+                Ok(_) = self.cuts.wait_for(|cut| *cut) => Step::Revoked,
+                next = timeout_at(self.drain_until, self.answer.next()) => match next {
+                    Ok(next) => Step::from(next),
+                    Err(_) => Step::Failed(UpstreamError::Timeout("draining")),
+                },
             };
         };
         tokio::select! {
             biased;
+            Ok(_) = self.cuts.wait_for(|cut| *cut) => Step::Revoked,
             () = caller.closed() => Step::CallerGone,
             next = self.answer.next() => Step::from(next),
         }
@@ -146,7 +174,13 @@ impl Pump {
                 return;
             };
             let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
-            let sent = timeout_at(self.answer.deadline(), caller.send(Ok(chunk))).await;
+            let is_cut = *self.cuts.borrow();
+            let sent = tokio::select! {
+                biased;
+                // A caller that does not read must not put off its own end.
+                Ok(_) = self.cuts.wait_for(|cut| *cut), if !is_cut => return,
+                sent = timeout_at(self.answer.deadline(), caller.send(Ok(chunk))) => sent,
+            };
             if !matches!(sent, Ok(Ok(()))) {
                 self.caller_gone();
             }
@@ -170,23 +204,24 @@ impl Pump {
         self.splitter.finish(&mut frames);
         self.forward(frames).await;
         if !self.meter.is_finished() {
-            self.report("the provider ended the stream before the answer was complete")
-                .await;
+            let message = "the provider ended the stream before the answer was complete";
+            self.report(UPSTREAM_ERROR, message).await;
         }
     }
 
     /// OpenAI: an error inside a stream is an event like any other. An event
     /// that was handed out in part is closed first.
-    async fn report(&mut self, message: &str) {
-        let lead = match self.splitter.is_inside_oversize() {
+    async fn report(&mut self, (kind, code): (&str, &str), message: &str) {
+        let is_broken = self.splitter.is_inside_oversize() || *self.cuts.borrow();
+        let lead = match is_broken {
             true => "\n\n",
             false => "",
         };
         let error = serde_json::json!({"error": {
             "message": message,
-            "type": "upstream_error",
+            "type": kind,
             "param": null,
-            "code": "502",
+            "code": code,
         }});
         self.send(Bytes::from(format!("{lead}data: {error}\n\n")))
             .await;

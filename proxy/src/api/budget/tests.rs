@@ -120,10 +120,10 @@ async fn an_answer_warns_of_the_fullest_account_from_four_fifths_on() {
     .await;
     let body = json!({"model": "demo", "messages": [{"role": "user", "content": "hello"}]});
     for count in 1..250 {
-        let headers = gateway
-            .data_headers(&key, "/v1/chat/completions", &body)
+        let answer = gateway
+            .data_response(&key, "/v1/chat/completions", &body)
             .await;
-        if let Some(warning) = headers.get("x-llm-proxy-budget-warning") {
+        if let Some(warning) = answer.headers().get("x-llm-proxy-budget-warning") {
             assert!((200..=201).contains(&count), "after {count} of 250 calls");
             assert_eq!(warning.to_str().unwrap(), "scope=role, percent=80");
             return;

@@ -15,7 +15,7 @@ const STREAM: &str = concat!(
 async fn pumped(chunks: &[&[u8]], hides_usage: bool) -> (Vec<u8>, Meter, Ending) {
     let answer = Answer::prepared(chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)));
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    let pump = Pump::new(answer, sender, hides_usage).run();
+    let pump = Pump::new(answer, sender, hides_usage, uncut()).run();
     let reading = async {
         let mut seen = Vec::new();
         while let Some(Ok(chunk)) = receiver.recv().await {
@@ -26,6 +26,10 @@ async fn pumped(chunks: &[&[u8]], hides_usage: bool) -> (Vec<u8>, Meter, Ending)
     };
     let ((meter, ending), seen) = tokio::join!(pump, reading);
     (seen, meter, ending)
+}
+
+fn uncut() -> watch::Receiver<bool> {
+    watch::channel(false).1
 }
 
 fn counts(meter: &Meter) -> Option<(u64, u64)> {
@@ -64,7 +68,7 @@ async fn e2_a_caller_that_leaves_does_not_take_the_usage_along() {
             .iter()
             .map(|event| Bytes::from_static(event.as_bytes()));
         let (sender, mut receiver) = mpsc::channel(1);
-        let pump = Pump::new(Answer::prepared(chunks), sender, false).run();
+        let pump = Pump::new(Answer::prepared(chunks), sender, false, uncut()).run();
         let reading = async {
             for _ in 0..leaves_after {
                 receiver.recv().await;
@@ -83,7 +87,7 @@ async fn a_drain_is_bounded() {
     let answer = Answer::prepared(std::iter::repeat_n(chunk, 50));
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
-    let (_, ending) = Pump::new(answer, sender, false).run().await;
+    let (_, ending) = Pump::new(answer, sender, false, uncut()).run().await;
     assert_eq!(ending, Ending::Cut);
 }
 
@@ -103,7 +107,7 @@ async fn e5_a_reader_that_stands_still_stops_the_provider() {
     let chunk = Bytes::from(vec![b'x'; CHUNK_BYTES_MAX]);
     let answer = Answer::prepared(std::iter::repeat_n(chunk, 1_000));
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    let mut pump = Box::pin(Pump::new(answer, sender, false).run());
+    let mut pump = Box::pin(Pump::new(answer, sender, false, uncut()).run());
     for _ in 0..100 {
         tokio::select! {
             biased;
@@ -113,4 +117,39 @@ async fn e5_a_reader_that_stands_still_stops_the_provider() {
     }
     assert_eq!(receiver.len(), CHUNKS_MAX);
     receiver.recv().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_stream_of_a_key_that_ended_is_cut_and_says_so() {
+    // Read slowly, not read at all, and left by its caller.
+    for (reads, is_left, told) in [
+        (true, false, true),
+        (false, false, false),
+        (false, true, false),
+    ] {
+        let chunk = Bytes::from_static(STREAM.split_inclusive("\n\n").next().unwrap().as_bytes());
+        let answer = Answer::prepared(std::iter::repeat_n(chunk, 1_000));
+        let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
+        let (cut, cuts) = watch::channel(false);
+        let mut pump = Box::pin(Pump::new(answer, sender, false, cuts).run());
+        // The channel fills, and the pump waits for its reader.
+        let filling = tokio::time::timeout(Duration::from_secs(5), &mut pump).await;
+        assert!(filling.is_err());
+        if is_left {
+            receiver.close();
+        }
+        let began = Instant::now();
+        cut.send_replace(true);
+        let reading = async {
+            let mut seen = Vec::new();
+            while reads && let Some(Ok(chunk)) = receiver.recv().await {
+                seen.extend_from_slice(&chunk);
+            }
+            String::from_utf8(seen).unwrap()
+        };
+        let ((_, ending), seen) = tokio::join!(pump, reading);
+        assert_eq!(ending, Ending::Cut);
+        assert!(began.elapsed() <= TELL_TIMEOUT, "{reads} {is_left}");
+        assert_eq!(seen.contains("\"auth_error\""), told, "{seen}");
+    }
 }
