@@ -11,6 +11,7 @@ mod exchange;
 mod failure;
 mod itself;
 pub(crate) mod models;
+mod rates;
 mod revocation;
 mod settle;
 pub(crate) mod usage;

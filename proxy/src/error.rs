@@ -7,7 +7,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 /// Seconds after which a caller may try again when the store is unavailable.
@@ -21,6 +21,8 @@ pub(crate) struct ApiError {
     message: String,
     param: Option<String>,
     retry_after_s: Option<u32>,
+    /// Besides those of every failure.
+    headers: Option<Box<HeaderMap>>,
     /// `FastAPI`'s shape for invalid fields, which LiteLLM's clients expect.
     detail: Option<Value>,
 }
@@ -33,6 +35,7 @@ impl ApiError {
             message: message.into(),
             param: None,
             retry_after_s: None,
+            headers: None,
             detail: None,
         }
     }
@@ -53,6 +56,14 @@ impl ApiError {
 
     pub(crate) fn with_retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Nothing where the value is none of a header.
+    pub(crate) fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            self.headers.get_or_insert_default().insert(name, value);
+        }
         self
     }
 
@@ -234,6 +245,9 @@ impl IntoResponse for ApiError {
             }}),
         };
         let mut response = (self.status, Json(body)).into_response();
+        if let Some(headers) = self.headers {
+            response.headers_mut().extend(*headers);
+        }
         if let Some(seconds) = self.retry_after_s {
             response
                 .headers_mut()

@@ -77,7 +77,7 @@ mod tests {
         let names =
             |field: &str, name: &str| told[field].as_array().unwrap().contains(&Value::from(name));
         assert!(names("features", "allowed_cidrs"), "{told}");
-        assert!(names("ignored", "rpm_limit"), "{told}");
+        assert!(names("ignored", "tags"), "{told}");
         for feature in FEATURES {
             assert!(!names("ignored", feature), "{feature}");
         }

@@ -7,6 +7,7 @@ mod cache;
 mod cidr;
 mod hash;
 mod limits;
+mod rate;
 mod routes;
 mod scopes;
 mod token;
@@ -25,6 +26,7 @@ pub(crate) use self::{
     cidr::Cidr,
     hash::KeyHash,
     limits::{BUDGET_LIMITS_MAX, BudgetLimit, LIMITED_MODELS_MAX, Limits, OwnBudget},
+    rate::{AllRates, Rate, Rates},
     routes::allows,
     scopes::{Scope, Scopes},
     token::{Token, TokenError},
@@ -58,6 +60,8 @@ pub(crate) struct Key {
     pub(crate) accounts: Arc<[AccountId]>,
     /// The same for the models that have a budget of their own.
     pub(crate) model_accounts: BTreeMap<String, Arc<[AccountId]>>,
+    /// What its calls are counted by. Made by [`Key::charge_to`].
+    pub(crate) rates: AllRates,
     pub(crate) expires_at: Option<DateTime<Utc>>,
     pub(crate) blocked: bool,
     pub(crate) metadata: Map<String, Value>,
@@ -159,6 +163,7 @@ impl Key {
             (model, all.chain([AccountId::Shared(of_model)]).collect())
         };
         self.model_accounts = of_models.into_iter().map(with).collect();
+        self.rates = AllRates::new(self.account, &self.limits);
     }
 
     /// What its account may spend in its lifetime.
@@ -203,6 +208,7 @@ pub(crate) fn fixture(text: &str) -> Key {
         limits: Limits::default(),
         accounts: accounts(KeyHash::of(text), []),
         model_accounts: BTreeMap::new(),
+        rates: AllRates::default(),
         expires_at: None,
         blocked: false,
         metadata: Map::new(),

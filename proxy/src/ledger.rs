@@ -12,7 +12,9 @@ mod books;
 pub(crate) mod command;
 pub(crate) mod entry;
 mod hold;
+mod place;
 mod position;
+mod rates;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,12 +26,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::hold::{Call, Hold, Settlement};
+pub(crate) use self::place::{Left, Place, RateExceeded};
 pub(crate) use self::position::Position;
 
 use self::account::{Account, Standing};
 use self::books::{Books, Short, TakeAll};
 use self::entry::{Amounts, Claim, Entry, Outcome};
 use self::hold::Reserved;
+use self::rates::Gauges;
 use self::writer::{Command, Writer};
 use crate::app::Tasks;
 use crate::clock::Clock;
@@ -69,6 +73,8 @@ pub(crate) struct Ledger(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     books: Mutex<Books>,
+    /// Apart from the books, which most keys' rates have nothing to do with.
+    gauges: Mutex<Gauges>,
     queue: mpsc::UnboundedSender<Command>,
     /// Entries that have been queued and not yet committed.
     backlog: AtomicUsize,
@@ -108,6 +114,7 @@ impl Ledger {
         let (queue, commands) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             books: Mutex::default(),
+            gauges: Mutex::default(),
             queue,
             backlog: AtomicUsize::new(0),
             refreshed: AtomicU64::new(0),

@@ -44,7 +44,7 @@ pub(super) struct Fields {
 }
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
-pub(crate) const IGNORED: [&str; 50] = [
+pub(crate) const IGNORED: [&str; 45] = [
     "access_group_ids",
     "agent_id",
     "aliases",
@@ -63,10 +63,7 @@ pub(crate) const IGNORED: [&str; 50] = [
     "enforced_params",
     "guardrails",
     "key_name",
-    "max_parallel_requests",
     "mcp_rpm_limit",
-    "model_rpm_limit",
-    "model_tpm_limit",
     "object_permission",
     "organization_id",
     "permissions",
@@ -75,7 +72,6 @@ pub(crate) const IGNORED: [&str; 50] = [
     "prompts",
     "rotation_interval",
     "router_settings",
-    "rpm_limit",
     "rpm_limit_type",
     "send_invite_email",
     "soft_budget",
@@ -89,7 +85,6 @@ pub(crate) const IGNORED: [&str; 50] = [
     "token",
     "token_id",
     "tpd_limit",
-    "tpm_limit",
     "tpm_limit_type",
     "expires",
     "created_by",
@@ -123,6 +118,9 @@ impl Fields {
                 name if fields.limits.take(name, value)? => {}
                 name => fields.without_effect(name, value)?,
             }
+        }
+        if let Some(metadata) = &mut fields.metadata {
+            fields.limits.take_from(metadata)?;
         }
         fields.ignored.sort_unstable();
         Ok(fields)

@@ -23,7 +23,7 @@ use crate::{
     auth::Admitted,
     error::ApiError,
     failpoint,
-    key::{self, Key, KeyType, Limits, Scopes, Token, TokenError},
+    key::{self, AllRates, Key, KeyType, Limits, Scopes, Token, TokenError},
     store::{self, StoreError},
 };
 
@@ -99,6 +99,7 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
         limits: Limits::default(),
         accounts: key::accounts(token.hash(), []),
         model_accounts: BTreeMap::new(),
+        rates: AllRates::default(),
         expires_at: match fields.duration.flatten() {
             Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
             None => None,

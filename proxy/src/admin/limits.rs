@@ -28,6 +28,8 @@ use crate::{
 
 /// Far above the name of any model.
 const MODEL_CHARACTERS_MAX: usize = 255;
+/// More than any gateway serves in a minute, and exact in every reader's numbers.
+const COUNT_MAX: u64 = 1_000_000_000_000;
 
 /// The limits that a request sets. The outer option: whether the field was sent;
 /// null and what is empty take the limit away.
@@ -36,7 +38,16 @@ pub(super) struct LimitFields {
     budget_duration: Option<Option<Period>>,
     budget_limits: Option<Vec<BudgetLimit>>,
     model_max_budget: Option<BTreeMap<String, BudgetLimit>>,
+    rpm: Option<Option<u64>>,
+    tpm: Option<Option<u64>>,
+    parallel: Option<Option<u64>>,
+    model_rpm: Option<BTreeMap<String, u64>>,
+    model_tpm: Option<BTreeMap<String, u64>>,
 }
+
+/// LiteLLM: limits by model are kept among a key's metadata.
+const MODEL_RPM: &str = "model_rpm_limit";
+const MODEL_TPM: &str = "model_tpm_limit";
 
 impl LimitFields {
     /// Reads one field; false where it is none of a limit.
@@ -45,9 +56,26 @@ impl LimitFields {
             "budget_duration" => self.budget_duration = Some(period(name, value)?),
             "budget_limits" => self.budget_limits = Some(budget_limits(value)?),
             "model_max_budget" => self.model_max_budget = Some(model_budgets(value)?),
+            "rpm_limit" => self.rpm = Some(count(name, value)?),
+            "tpm_limit" => self.tpm = Some(count(name, value)?),
+            "max_parallel_requests" => self.parallel = Some(count(name, value)?),
+            MODEL_RPM => self.model_rpm = Some(model_counts(MODEL_RPM, value)?),
+            MODEL_TPM => self.model_tpm = Some(model_counts(MODEL_TPM, value)?),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// LiteLLM: metadata that was read may be sent back with the limits in it.
+    pub(super) fn take_from(&mut self, metadata: &mut Map<String, Value>) -> Result<(), ApiError> {
+        let (rpm, tpm) = (metadata.remove(MODEL_RPM), metadata.remove(MODEL_TPM));
+        if let (None, Some(value)) = (&self.model_rpm, rpm) {
+            self.model_rpm = Some(model_counts(MODEL_RPM, &value)?);
+        }
+        if let (None, Some(value)) = (&self.model_tpm, tpm) {
+            self.model_tpm = Some(model_counts(MODEL_TPM, &value)?);
+        }
+        Ok(())
     }
 
     pub(super) fn touch_budgets(&self) -> bool {
@@ -66,7 +94,48 @@ impl LimitFields {
         if let Some(budgets) = &self.model_max_budget {
             limits.model_max_budget.clone_from(budgets);
         }
+        limits.rpm = self.rpm.unwrap_or(limits.rpm);
+        limits.tpm = self.tpm.unwrap_or(limits.tpm);
+        limits.parallel = self.parallel.unwrap_or(limits.parallel);
+        if let Some(counts) = &self.model_rpm {
+            limits.model_rpm.clone_from(counts);
+        }
+        if let Some(counts) = &self.model_tpm {
+            limits.model_tpm.clone_from(counts);
+        }
     }
+}
+
+/// LiteLLM: a whole number or its text; zero refuses every call. A negative one,
+/// which LiteLLM takes, is refused: nobody can say what it means.
+fn count(name: &str, value: &Value) -> Result<Option<u64>, ApiError> {
+    let text = match value {
+        Value::Null => return Ok(None),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
+    };
+    let whole = text.strip_suffix(".0").unwrap_or(&text);
+    let count = whole
+        .parse::<u64>()
+        .ok()
+        .filter(|count| *count <= COUNT_MAX);
+    if count.is_some() {
+        return Ok(count);
+    }
+    if text.parse::<f64>().is_err() {
+        let message = "Input should be a valid integer";
+        return Err(ApiError::validation("int_parsing", ["body", name], message));
+    }
+    let message = format!("must be a whole number from 0 to {COUNT_MAX}; null for no limit");
+    Err(refused(name, message))
+}
+
+fn model_counts(field: &'static str, value: &Value) -> Result<BTreeMap<String, u64>, ApiError> {
+    by_model(field, value, |entry| {
+        let missing = || refused(field, "needs a number for each model");
+        count(field, entry)?.ok_or_else(missing)
+    })
 }
 
 fn period(name: &str, value: &Value) -> Result<Option<Period>, ApiError> {
@@ -269,6 +338,7 @@ pub(super) fn spend_account(key: &Key, now: DateTime<Utc>) -> AccountId {
 /// where the key's budget has one.
 pub(super) fn show(row: &mut Map<String, Value>, key: &Key, used: &Used, now: DateTime<Utc>) {
     let limits = &key.limits;
+    show_rates(row, limits);
     let reset = |period: Option<Period>| period.and_then(|period| period.window(now));
     let budgets = key.own_budgets();
     let spent = |scope: SharedScope, what: &str| {
@@ -316,5 +386,25 @@ pub(super) fn show(row: &mut Map<String, Value>, key: &Key, used: &Used, now: Da
         }
         row.insert("model_max_budget".to_owned(), Value::Object(shown));
         row.insert("model_max_budget_usage".to_owned(), Value::Object(usage));
+    }
+}
+
+fn show_rates(row: &mut Map<String, Value>, limits: &Limits) {
+    for (name, limit) in [
+        ("rpm_limit", limits.rpm),
+        ("tpm_limit", limits.tpm),
+        ("max_parallel_requests", limits.parallel),
+    ] {
+        row.insert(name.to_owned(), json!(limit));
+    }
+    for (name, by_model) in [
+        (MODEL_RPM, &limits.model_rpm),
+        (MODEL_TPM, &limits.model_tpm),
+    ] {
+        if !by_model.is_empty()
+            && let Some(Value::Object(metadata)) = row.get_mut("metadata")
+        {
+            metadata.insert(name.to_owned(), json!(by_model));
+        }
     }
 }

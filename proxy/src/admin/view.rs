@@ -153,7 +153,7 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
 }
 
 /// LiteLLM's fields of a row that mean nothing in this gateway.
-const ROW_NULLS: [&str; 21] = [
+const ROW_NULLS: [&str; 18] = [
     "agent_id",
     "budget_duration",
     "budget_id",
@@ -166,15 +166,12 @@ const ROW_NULLS: [&str; 21] = [
     "litellm_budget_table",
     "litellm_organization_table",
     "litellm_project_table",
-    "max_parallel_requests",
     "object_permission",
     "object_permission_id",
     "organization_id",
     "project_id",
     "rotation_interval",
-    "rpm_limit",
     "tpd_limit",
-    "tpm_limit",
 ];
 const ROW_LISTS: [&str; 3] = ["access_group_ids", "allowed_cache_controls", "policies"];
 const ROW_OBJECTS: [&str; 7] = [

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
+use super::rates;
 use crate::app::AppState;
 use crate::auth::{
     Caller, Peer, authenticate, authenticate_again, authorize_data_plane, authorize_route,
@@ -21,9 +22,10 @@ use crate::body;
 use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
 use crate::failpoint;
-use crate::key::{AccountId, SharedScope, Window};
-use crate::ledger::{Call, Hold, HoldError};
+use crate::key::{AccountId, Rates, SharedScope, Window};
+use crate::ledger::{Call, Hold, HoldError, Place};
 use crate::money::NanoUsd;
+use crate::price::Price;
 use crate::upstream::Outgoing;
 use crate::upstream::choose::choose;
 use crate::upstream::headers::forwarded;
@@ -71,10 +73,19 @@ async fn answer(
         body: envelope.rewritten(&deployment.upstream_model),
         headers,
     };
-    let hold = hold(state, &caller, call, upper_bound(deployment, &envelope)).await?;
+    let output_bound = output_bound(deployment, &envelope);
+    let tokens = envelope.input_bound.saturating_add(output_bound);
+    let rates = rates(&caller, deployment);
+    // In memory, so that a flood of calls over a rate never asks the store.
+    let place = rates.map(|rates| place(state, &caller, deployment, rates, tokens));
+    let place = place.transpose()?;
+    let upper = upper_bound(deployment, &envelope, output_bound);
+    let mut hold = hold(state, &caller, call, upper).await?;
+    hold.keep(place);
     let exchange = Exchange {
         deployment: deployment.clone(),
         hold,
+        rates: rates.cloned(),
         outgoing,
         input_bound: envelope.input_bound,
         hides_usage: envelope.stream && !envelope.wants_usage,
@@ -127,11 +138,35 @@ fn call(
     }
 }
 
-/// What the call can cost at most.
-fn upper_bound(deployment: &Deployment, envelope: &Envelope<'_>) -> NanoUsd {
-    let Some(price) = deployment.price else {
-        return NanoUsd::ZERO;
+fn rates<'a>(caller: &'a Caller, deployment: &Deployment) -> Option<&'a Arc<Rates>> {
+    match caller {
+        Caller::Master => None,
+        Caller::Key(key) => key.rates.of(&deployment.public_name),
+    }
+}
+
+fn place(
+    state: &AppState,
+    caller: &Caller,
+    deployment: &Deployment,
+    rates: &Arc<Rates>,
+    tokens: u64,
+) -> Result<Place, ApiError> {
+    let Caller::Key(key) = caller else {
+        return Err(ApiError::internal());
     };
+    let placed = state.ledger.admit(rates, tokens);
+    placed.map_err(|full| {
+        // That of a window is not known before the call is charged to one.
+        let is_lifetime = key.limits.budget_duration.is_none();
+        let spend = is_lifetime.then(|| exchange::spend(state, &key.accounts));
+        let now_s = state.clock.now().timestamp();
+        rates::refused(key, &deployment.public_name, full, now_s, spend.flatten())
+    })
+}
+
+/// How many tokens the answers can have at most.
+fn output_bound(deployment: &Deployment, envelope: &Envelope<'_>) -> u64 {
     let asked = envelope
         .max_output_tokens
         .or(deployment.max_output_tokens)
@@ -141,8 +176,13 @@ fn upper_bound(deployment: &Deployment, envelope: &Envelope<'_>) -> NanoUsd {
         Provider::Echo => asked.min(envelope.input_bound),
         Provider::OpenAiCompatible => asked,
     };
-    let output = a_choice.saturating_mul(envelope.choices);
-    price.upper_bound(envelope.input_bound, output)
+    a_choice.saturating_mul(envelope.choices)
+}
+
+/// What the call can cost at most.
+fn upper_bound(deployment: &Deployment, envelope: &Envelope<'_>, output_bound: u64) -> NanoUsd {
+    let cost = |price: Price| price.upper_bound(envelope.input_bound, output_bound);
+    deployment.price.map_or(NanoUsd::ZERO, cost)
 }
 
 async fn hold(

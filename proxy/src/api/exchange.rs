@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::budget::warn;
 use super::failure;
+use super::rates;
 use super::revocation::revoked;
 use super::settle::settlement;
 use crate::app::AppState;
@@ -22,7 +23,7 @@ use crate::auth::{Caller, Peer};
 use crate::config::Deployment;
 use crate::error::ApiError;
 use crate::failpoint;
-use crate::key::{AccountId, SharedScope, own_key};
+use crate::key::{AccountId, Rates, SharedScope, own_key};
 use crate::ledger::{Hold, Settlement};
 use crate::money::NanoUsd;
 use crate::secret::Secret;
@@ -40,6 +41,8 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 pub(super) struct Exchange {
     pub(super) deployment: Deployment,
     pub(super) hold: Hold,
+    /// What the key's calls are counted by.
+    pub(super) rates: Option<Arc<Rates>>,
     pub(super) outgoing: Outgoing,
     pub(super) input_bound: u64,
     /// The caller did not ask for a stream's usage chunk.
@@ -52,6 +55,7 @@ pub(super) struct Exchange {
 /// The part of an exchange that outlives its sending.
 struct Sent {
     hold: Hold,
+    rates: Option<Arc<Rates>>,
     input_bound: u64,
     hides_usage: bool,
     status: u16,
@@ -61,6 +65,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
     let Exchange {
         deployment,
         mut hold,
+        rates,
         outgoing,
         input_bound,
         hides_usage,
@@ -75,6 +80,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
     };
     let sent = Sent {
         hold,
+        rates,
         input_bound,
         hides_usage,
         status: answer.status.as_u16(),
@@ -140,8 +146,10 @@ async fn whole(
     let mut meter = Meter::default();
     let is_usable = meter.whole(&body);
     let accounts = Arc::clone(&sent.hold.call().accounts);
+    let rates = sent.rates.clone();
     failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
+    insert_rates(state, &mut headers, rates.as_deref());
     if !is_usable {
         return Err(failure::unusable());
     }
@@ -167,6 +175,7 @@ fn stream(
         spend(state, &sent.hold.call().accounts),
     );
     warn(state, &sent.hold.call().accounts, &mut headers);
+    insert_rates(state, &mut headers, sent.rates.as_deref());
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
@@ -215,11 +224,17 @@ fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
 
 /// What the key has spent, since its budget last counted from zero where it does
 /// so again and again.
-fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd> {
+pub(super) fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd> {
     let is_window = |account: &&AccountId| matches!(account, AccountId::Shared(shared) if shared.scope == SharedScope::KeyBudget);
     let own = own_key(accounts).map(AccountId::Key)?;
     let account = accounts.iter().find(is_window).unwrap_or(&own);
     state.ledger.spend(account)
+}
+
+fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>) {
+    if let Some(rates) = rates {
+        rates::insert(headers, rates, state.ledger.left(rates));
+    }
 }
 
 fn insert_amount(headers: &mut HeaderMap, name: &'static str, amount: Option<NanoUsd>) {

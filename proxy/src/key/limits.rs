@@ -31,6 +31,21 @@ pub(crate) struct Limits {
     /// LiteLLM: a budget by public model name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) model_max_budget: BTreeMap<String, BudgetLimit>,
+    /// LiteLLM: `rpm_limit`, requests a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rpm: Option<u64>,
+    /// LiteLLM: `tpm_limit`, tokens a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tpm: Option<u64>,
+    /// LiteLLM: `max_parallel_requests`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parallel: Option<u64>,
+    /// LiteLLM: `model_rpm_limit`, by public model name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) model_rpm: BTreeMap<String, u64>,
+    /// LiteLLM: `model_tpm_limit`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) model_tpm: BTreeMap<String, u64>,
 }
 
 /// A budget; without a period it never counts from zero again.

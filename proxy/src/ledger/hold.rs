@@ -10,6 +10,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::entry::{Amounts, Entry, NOTHING, Posting};
+use super::place::Place;
 use super::writer::Command;
 use super::{Ledger, RequestId, Shared};
 use crate::key::AccountId;
@@ -44,6 +45,15 @@ pub(crate) struct Settlement {
     pub(crate) status: u16,
 }
 
+impl Settlement {
+    /// The provider's count; none where it gave none.
+    fn tokens(&self) -> Option<u64> {
+        let usage = self.usage;
+        let total = usage.prompt_tokens.saturating_add(usage.completion_tokens);
+        (!self.estimated).then_some(total)
+    }
+}
+
 /// What is held of each account of a call. Dropping it frees the amounts.
 #[derive(Debug)]
 pub(super) struct Reserved {
@@ -62,6 +72,8 @@ pub(crate) struct Hold {
     upper: NanoUsd,
     /// None once it is resolved.
     reserved: Option<Reserved>,
+    /// None where the key has no rates.
+    place: Option<Place>,
     sent: bool,
 }
 
@@ -119,8 +131,14 @@ impl Hold {
             call,
             upper,
             reserved: Some(reserved),
+            place: None,
             sent: false,
         }
+    }
+
+    /// Keeps the call's place until it is settled or dropped.
+    pub(crate) fn keep(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
     /// From here on the provider may count: only a settlement can make the call
@@ -155,6 +173,9 @@ impl Hold {
             return;
         };
         let releases = reserved.settle(settlement.cost);
+        if let Some(place) = self.place.take() {
+            place.settle(settlement.tokens());
+        }
         let shared = &self.ledger.0;
         let row = UsageRow {
             request_id: self.call.request_id,

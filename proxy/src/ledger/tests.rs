@@ -7,6 +7,7 @@
     reason = "it counts each assertion as a branch"
 )]
 
+mod places;
 mod shared;
 mod windows;
 

@@ -9,7 +9,9 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 
 use super::StoreError;
 use crate::{
-    key::{self, Cidr, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, SharedAccount},
+    key::{
+        self, AllRates, Cidr, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, SharedAccount,
+    },
     money::NanoUsd,
 };
 
@@ -62,6 +64,7 @@ impl KeyRow {
             value_ends_at: None,
             accounts: key::accounts(account, []),
             model_accounts: BTreeMap::new(),
+            rates: AllRates::default(),
             limits: from_json(&self.limits).ok_or_else(|| damaged("limits"))?,
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),

@@ -244,3 +244,121 @@ async fn a_model_has_a_budget_of_its_own() {
     update(&gateway, &key, other).await;
     assert_eq!(call(&gateway, &key).await.status, 200);
 }
+
+#[tokio::test]
+async fn rates_are_stored_shown_felt_and_lifted() {
+    let gateway = Gateway::start().await;
+    let rates = json!({
+        "rpm_limit": 2, "tpm_limit": 1_000_000, "max_parallel_requests": "3",
+        "model_rpm_limit": {"other": 0}, "metadata": {"a": 1, "model_tpm_limit": {"demo": 900_000}},
+    });
+    let key = generate(&gateway, rates).await;
+    let shown = info(&gateway, &key).await;
+    for (field, expected) in [
+        ("rpm_limit", json!(2)),
+        ("tpm_limit", json!(1_000_000)),
+        ("max_parallel_requests", json!(3)),
+        (
+            "metadata",
+            json!({"a": 1, "model_rpm_limit": {"other": 0}, "model_tpm_limit": {"demo": 900_000}}),
+        ),
+    ] {
+        assert_eq!(shown[field], expected, "{field}");
+    }
+    for status in [200, 200, 429] {
+        assert_eq!(call(&gateway, &key).await.status, status);
+    }
+    let refused = call(&gateway, &key).await.body["error"].clone();
+    assert_eq!(refused["type"], "throttling_error");
+    let message = refused["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("Limit type: requests. Current limit: 2, Remaining: 0. Limit resets at: 2027-03-01 12:01:00 UTC"), "{message}");
+    gateway.clock.advance(chrono::TimeDelta::seconds(60));
+    assert_eq!(call(&gateway, &key).await.status, 200);
+    // What is left out stays; a refused call is not counted.
+    update(&gateway, &key, json!({"model_tpm_limit": {"demo": 5}})).await;
+    let refused = call(&gateway, &key).await;
+    assert_eq!(refused.status, 429);
+    let message = refused.body["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains("Limit type: tokens. Current limit: 5"),
+        "{message}"
+    );
+    update(
+        &gateway,
+        &key,
+        json!({"model_tpm_limit": null, "max_parallel_requests": 0}),
+    )
+    .await;
+    let refused = call(&gateway, &key).await;
+    let message = refused.body["error"]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        message.contains("Limit type: max_parallel_requests"),
+        "{message}"
+    );
+    let lifted = json!({"rpm_limit": null, "max_parallel_requests": null});
+    update(&gateway, &key, lifted).await;
+    for _ in 0..3 {
+        assert_eq!(call(&gateway, &key).await.status, 200);
+    }
+    assert_eq!(info(&gateway, &key).await["rpm_limit"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_no_rate_is_refused_and_changes_nothing() {
+    let gateway = Gateway::start().await;
+    let key = generate(&gateway, json!({"rpm_limit": 7})).await;
+    let before = info(&gateway, &key).await;
+    let wrong = json!([
+        -1,
+        -0.5,
+        1.5,
+        1e308,
+        "-1",
+        "NaN",
+        "inf",
+        "many",
+        "",
+        true,
+        [],
+        {},
+        1e13
+    ]);
+    for name in ["rpm_limit", "tpm_limit", "max_parallel_requests"] {
+        for value in wrong.as_array().unwrap() {
+            let body = json!({ "key": key, name: value });
+            let refused = gateway.post("/key/update", &body).await;
+            assert!([400, 422].contains(&refused.status.as_u16()), "{body}");
+            assert!(refused.body.to_string().contains(name), "{body}");
+        }
+        for value in [json!(5), json!("5"), json!(5.0), json!(0)] {
+            let body = json!({ name: value });
+            assert_eq!(gateway.post("/key/generate", &body).await.status, 200);
+        }
+    }
+    for name in ["model_rpm_limit", "model_tpm_limit"] {
+        for value in [
+            json!([]),
+            json!(5),
+            json!({"m": null}),
+            json!({"m": -1}),
+            json!({"": 1}),
+        ] {
+            for body in [
+                json!({"key": key, name: value}),
+                json!({"key": key, "metadata": {name: value}}),
+            ] {
+                let refused = gateway.post("/key/update", &body).await;
+                assert!([400, 422].contains(&refused.status.as_u16()), "{body}");
+            }
+        }
+    }
+    assert_eq!(info(&gateway, &key).await, before);
+    let whole = json!({"key": key, "rpm_limit": "NaN"});
+    assert_eq!(gateway.post("/key/update", &whole).await.status, 400);
+}

@@ -48,9 +48,10 @@ fn described(key: &Key) -> Value {
         models,
         max_budget,
         limits,
-        // Both follow from the rest.
+        // These follow from the rest.
         accounts: _,
         model_accounts: _,
+        rates: _,
         expires_at,
         blocked,
         metadata,

@@ -1,0 +1,175 @@
+//! What a caller is told of its key's rates: the refusal of a call that has no
+//! place, and the headers of one that had.
+//!
+//! It owns LiteLLM's words and OpenAI's header names; the ledger counts.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::error::ApiError;
+use crate::key::{Key, Rate, Rates};
+use crate::ledger::{Left, RateExceeded};
+use crate::money::NanoUsd;
+
+/// A slot is free when any call of the key ends, which nobody can foresee.
+const SLOT_RETRY_AFTER_S: u32 = 1;
+
+/// LiteLLM: 429 and its message, with the headers that clients wait by.
+pub(super) fn refused(
+    key: &Key,
+    model: &str,
+    error: RateExceeded,
+    now_s: i64,
+    spend: Option<NanoUsd>,
+) -> ApiError {
+    let RateExceeded {
+        rate,
+        limit,
+        left,
+        needed,
+        resets_at,
+    } = error;
+    let whose = match rate.is_of_model() {
+        true => format!("model_per_key: {}:{model}", key.hash),
+        false => format!("api_key: {}", key.hash),
+    };
+    let unit = rate.as_str();
+    let resets = resets_at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let when = match rate {
+        Rate::Slots => ". A call is admitted when another one ends".to_owned(),
+        _ => format!(". Limit resets at: {resets}"),
+    };
+    let hint = match rate {
+        Rate::Tokens | Rate::ModelTokens => {
+            format!(". This call may use up to {needed}: a lower max_tokens asks for less")
+        }
+        _ => String::new(),
+    };
+    let message = format!(
+        "Rate limit exceeded for {whose}. Limit type: {unit}. Current limit: {limit}, Remaining: {left}{when}{hint}"
+    );
+    let wait = match rate {
+        Rate::Slots => SLOT_RETRY_AFTER_S,
+        _ => u32::try_from((resets_at.timestamp() - now_s).max(1)).unwrap_or(1),
+    };
+    let mut refused = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "throttling_error", message)
+        .with_retry_after(wait)
+        .with_header("rate_limit_type", unit)
+        .with_header("reset_at", &resets)
+        .with_header("x-litellm-response-cost", "0");
+    if needed > limit {
+        // OpenAI: its clients try again else, and it can never fit.
+        refused = refused.with_header("x-should-retry", "false");
+    }
+    if let Some(spend) = spend {
+        refused = refused.with_header("x-litellm-key-spend", &spend.to_string());
+    }
+    refused
+}
+
+/// OpenAI: what is left until when. LiteLLM: the key's limits, and what is left
+/// of the model's own.
+pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: Left) {
+    let reset = format!("{}s", left.resets_in_s);
+    for (rate, unit) in [(Rate::Requests, "requests"), (Rate::Tokens, "tokens")] {
+        if let Some(limit) = rates.limit(rate) {
+            put(headers, format!("x-ratelimit-limit-{unit}"), &limit);
+            let rest = left.counts[rate as usize];
+            put(headers, format!("x-ratelimit-remaining-{unit}"), &rest);
+            put(headers, format!("x-ratelimit-reset-{unit}"), &reset);
+        }
+    }
+    for (rate, name) in [(Rate::Requests, "rpm"), (Rate::Tokens, "tpm")] {
+        if let Some(limit) = rates.limit(rate) {
+            put(headers, format!("x-litellm-key-{name}-limit"), &limit);
+        }
+    }
+    let Some(model) = &rates.model else {
+        return;
+    };
+    for rate in [Rate::ModelRequests, Rate::ModelTokens] {
+        if rates.limit(rate).is_some() {
+            let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
+            put(headers, name, &left.counts[rate as usize]);
+        }
+    }
+}
+
+/// Nothing where a model's name is none of a header.
+fn put(headers: &mut HeaderMap, name: String, value: &impl ToString) {
+    let name = HeaderName::try_from(name);
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.to_string())) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::response::IntoResponse as _;
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::key::fixture;
+
+    #[test]
+    fn an_answer_tells_what_is_left_of_each_limit() {
+        let mut headers = HeaderMap::new();
+        let key = fixture("sk-headers");
+        let mut rates = Rates {
+            account: key.account,
+            model: Some(Arc::from("gpt-5")),
+            limits: [Some(10), None, Some(3), None, Some(700)],
+        };
+        let left = Left {
+            counts: [9, 0, 2, 0, 650],
+            resets_in_s: 42,
+        };
+        insert(&mut headers, &rates, left);
+        for (name, value) in [
+            ("x-ratelimit-limit-requests", Some("10")),
+            ("x-ratelimit-remaining-requests", Some("9")),
+            ("x-ratelimit-reset-requests", Some("42s")),
+            ("x-ratelimit-limit-tokens", None),
+            ("x-litellm-key-rpm-limit", Some("10")),
+            ("x-litellm-key-tpm-limit", None),
+            ("x-litellm-key-remaining-tokens-gpt-5", Some("650")),
+            ("x-litellm-key-remaining-requests-gpt-5", None),
+        ] {
+            let found = headers.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(found, value, "{name}");
+        }
+        rates.model = Some(Arc::from("open router/a\r\nb"));
+        insert(&mut headers, &rates, left);
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_come_back() {
+        let key = fixture("sk-headers");
+        let full = |rate, limit, needed| RateExceeded {
+            rate,
+            limit,
+            left: 0,
+            needed,
+            resets_at: DateTime::from_timestamp(120, 0).unwrap(),
+        };
+        for (rate, limit, needed, wait, retries) in [
+            (Rate::Requests, 5, 1, "21", None),
+            (Rate::ModelTokens, 50, 40, "21", None),
+            (Rate::Tokens, 50, 51, "21", Some("false")),
+            (Rate::Slots, 1, 1, "1", None),
+        ] {
+            let error = refused(&key, "m", full(rate, limit, needed), 99, None);
+            let response = error.into_response();
+            let header = |name: &str| {
+                let value = response.headers().get(name);
+                value.map(|value| value.to_str().unwrap())
+            };
+            assert_eq!(response.status(), 429);
+            assert_eq!(header("retry-after"), Some(wait), "{rate:?}");
+            assert_eq!(header("rate_limit_type"), Some(rate.as_str()));
+            assert_eq!(header("reset_at"), Some("1970-01-01 00:02:00 UTC"));
+            assert_eq!(header("x-should-retry"), retries, "{rate:?}");
+        }
+    }
+}

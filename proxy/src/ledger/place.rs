@@ -1,0 +1,109 @@
+//! What one call has taken of its key's rates, as a guard: whatever becomes of
+//! the call, its slot is free again.
+//!
+//! It owns the two ways out: a settlement, after which the request stays counted,
+//! and a release of what was never sent. `api` takes a place before it holds
+//! money, and the hold carries it from then on.
+
+use std::sync::{Arc, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::rates::{Counts, Full, Gauges, Taken};
+use super::{Ledger, Shared};
+use crate::key::{Rate, Rates};
+
+const MINUTE: i64 = 60;
+
+/// Why a call has no place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RateExceeded {
+    pub(crate) rate: Rate,
+    pub(crate) limit: u64,
+    pub(crate) left: u64,
+    /// What the call would take of it.
+    pub(crate) needed: u64,
+    /// When the minute ends that it is counted in.
+    pub(crate) resets_at: DateTime<Utc>,
+}
+
+/// What is left of a key's rates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Left {
+    pub(crate) counts: Counts,
+    /// Until the minute ends.
+    pub(crate) resets_in_s: i64,
+}
+
+/// A call's place. Dropped, it was never used.
+#[derive(Debug)]
+#[must_use = "the call has no place once it is dropped"]
+pub(crate) struct Place {
+    shared: Arc<Shared>,
+    rates: Arc<Rates>,
+    /// None once it is resolved.
+    taken: Option<Taken>,
+}
+
+impl Ledger {
+    /// Counts a call of up to `tokens` tokens, or refuses it.
+    pub(crate) fn admit(&self, rates: &Arc<Rates>, tokens: u64) -> Result<Place, RateExceeded> {
+        let now = self.0.clock.now().timestamp();
+        let minute = now.div_euclid(MINUTE);
+        let taken = self.0.with_gauges(|all| all.take(rates, tokens, minute));
+        let taken = taken.map_err(|Full { rate, left }| RateExceeded {
+            rate,
+            limit: rates.limit(rate).unwrap_or_default(),
+            left,
+            needed: match rate {
+                Rate::Tokens | Rate::ModelTokens => tokens,
+                Rate::Requests | Rate::ModelRequests | Rate::Slots => 1,
+            },
+            resets_at: DateTime::from_timestamp((minute + 1) * MINUTE, 0).unwrap_or_default(),
+        })?;
+        Ok(Place {
+            shared: Arc::clone(&self.0),
+            rates: Arc::clone(rates),
+            taken: Some(taken),
+        })
+    }
+
+    /// What is left now.
+    pub(crate) fn left(&self, rates: &Rates) -> Left {
+        let now = self.0.clock.now().timestamp();
+        let minute = now.div_euclid(MINUTE);
+        Left {
+            counts: self.0.with_gauges(|all| all.left(rates, minute)),
+            resets_in_s: MINUTE - now.rem_euclid(MINUTE),
+        }
+    }
+}
+
+impl Place {
+    /// The call has ended. Without a count of its tokens its bound stands.
+    pub(super) fn settle(mut self, tokens: Option<u64>) {
+        if let Some(taken) = self.taken.take() {
+            let tokens = tokens.unwrap_or(taken.tokens);
+            let rates = &self.rates;
+            self.shared
+                .with_gauges(|all| all.settle(rates, taken, tokens));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(taken) = self.taken.take() {
+            let rates = &self.rates;
+            self.shared.with_gauges(|all| all.release(rates, taken));
+        }
+    }
+}
+
+impl Shared {
+    /// The lock is never held across an await; each change is one call.
+    pub(super) fn with_gauges<T>(&self, change: impl FnOnce(&mut Gauges) -> T) -> T {
+        let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut gauges)
+    }
+}

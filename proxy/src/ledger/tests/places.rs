@@ -1,0 +1,90 @@
+//! A call's place among its key's rates comes back whatever becomes of it.
+
+use super::*;
+use crate::key::{Rate, Rates};
+
+const SLOTS: u64 = 50;
+
+fn rates(key: KeyHash) -> Arc<Rates> {
+    let mut limits = [None; Rate::ALL.len()];
+    limits[Rate::Slots as usize] = Some(SLOTS);
+    Arc::new(Rates {
+        account: key,
+        model: None,
+        limits,
+    })
+}
+
+fn in_use(ledger: &Ledger) -> u64 {
+    ledger.0.with_gauges(|all| all.slots())
+}
+
+/// One call from its admission to its end, of which there are seven.
+async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
+    let Ok(place) = ledger.admit(&rates, 10) else {
+        return;
+    };
+    if way == 0 {
+        return;
+    }
+    // Too dear for the key: refused after it had its place.
+    let need = if way == 1 { 1_000_000 } else { 1 };
+    let held = ledger.hold(call(key), NanoUsd::from_nanos(need)).await;
+    let Ok(mut hold) = held else {
+        return;
+    };
+    hold.keep(Some(place));
+    match way {
+        2 => drop(hold),
+        3 => hold.settle(cost(1)),
+        4 => {
+            hold.mark_sent();
+            drop(hold);
+        }
+        5 => {
+            hold.mark_sent();
+            panic!("in the middle of a call");
+        }
+        _ => {
+            hold.mark_sent();
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn b8_a_slot_comes_back_on_every_way_out() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-slots", Some(100_000)).await;
+    let rates = rates(key);
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut endless = Vec::new();
+    for at in 0..500_usize {
+        let way = at % 7;
+        let work = one_call(bench.ledger.clone(), key, Arc::clone(&rates), way);
+        let task = tasks.spawn(work);
+        if way == 6 {
+            endless.push(task);
+        }
+        if endless.len() > 20 {
+            tokio::task::yield_now().await;
+            // Cut where it stands: before its hold, or in its call.
+            endless.drain(..).for_each(|task| task.abort());
+        }
+        assert!(in_use(&bench.ledger) <= SLOTS);
+    }
+    endless.iter().for_each(tokio::task::AbortHandle::abort);
+    let (mut ended, mut broken) = (0, 0);
+    while let Some(task) = tasks.join_next().await {
+        match task {
+            Ok(()) => ended += 1,
+            Err(_) => broken += 1,
+        }
+    }
+    assert!(ended > 100 && broken > 50, "{ended} {broken}");
+    assert_eq!(in_use(&bench.ledger), 0);
+    bench.ledger.drain().await;
+    bench.check().await;
+    let standing = bench.standing(&key).await;
+    assert_eq!(standing.allotted, NanoUsd::ZERO);
+}
