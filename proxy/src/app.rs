@@ -154,6 +154,9 @@ fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpList
 async fn close(state: &AppState) {
     finish_calls(state).await;
     state.ledger.drain().await;
+    if let Err(error) = state.ledger.leave().await {
+        tracing::warn!(%error, "another process posts what this one has allotted, as an estimate");
+    }
     // Closing waits for statements under way; what is committed is safe anyway.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, state.store.close()).await;
     tracing::info!("stopped");

@@ -5,6 +5,7 @@ mod healthcheck;
 use std::{io::Write as _, path::PathBuf};
 
 use clap::{Parser, Subcommand};
+use uuid::Uuid;
 
 use crate::{
     app::{self, StartError},
@@ -59,6 +60,8 @@ enum LedgerCommand {
     /// Recompute every balance from its rows and the audit trail's hashes; fails
     /// where one differs.
     Verify,
+    /// Take back an estimated posting that nothing was spent for.
+    Release { request_id: Uuid },
 }
 
 /// Any failure of a subcommand, as one line.
@@ -100,13 +103,17 @@ pub(crate) fn run() -> Result<(), CommandError> {
         Some(Command::Healthcheck { config }) => {
             Ok(runtime.block_on(healthcheck::run(config, &environment))?)
         }
-        Some(Command::Ledger {
-            command: LedgerCommand::Verify,
-            config,
-        }) => {
+        Some(Command::Ledger { command, config }) => {
             let url = database_url(config, &environment)?;
             Store::require_existing(&url).map_err(ledger::command::CommandError::from)?;
-            Ok(runtime.block_on(ledger::command::verify(&url))?)
+            Ok(runtime.block_on(async {
+                match command {
+                    LedgerCommand::Verify => ledger::command::verify(&url).await,
+                    LedgerCommand::Release { request_id } => {
+                        ledger::command::release(&url, request_id).await
+                    }
+                }
+            })?)
         }
     }
 }

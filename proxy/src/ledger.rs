@@ -39,6 +39,7 @@ use crate::app::Tasks;
 use crate::clock::Clock;
 use crate::key::AccountId;
 use crate::money::NanoUsd;
+use crate::store::ledger::process::register;
 use crate::store::ledger::recover::recover;
 use crate::store::{self, Store, StoreError};
 
@@ -92,28 +93,27 @@ type ClaimAnswer = Result<Reserved, ClaimError>;
 enum ClaimError {
     /// By the account at this place among the call's.
     Refused(usize),
+    /// This process was taken for dead, and what the call held is void.
+    Swept,
     StoreUnavailable,
 }
 
 impl Ledger {
-    /// Recovers what a dead process left unsettled, then starts the writer.
+    /// Recovers what a dead process left unsettled where no other can (on SQLite;
+    /// the writer does it elsewhere), and starts the writer.
     pub(crate) async fn open(
         store: &Store,
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<Self, StoreError> {
-        for posting in recover(store, clock.now()).await? {
-            tracing::warn!(
-                account = %posting.account,
-                request_id = %posting.request_id,
-                cost_nanousd = posting.amount.nanos(),
-                "posted what a stopped process had allotted and not settled, as an estimate"
-            );
+        if !store.is_shared() {
+            recover_dead(store, &clock).await?;
         }
-        let batch = store::ledger::applied_batch(store).await?;
+        let process = Uuid::new_v4();
+        register(store, process).await?;
         let (queue, commands) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
-            books: Mutex::default(),
+            books: Mutex::new(Books::new(process)),
             gauges: Mutex::default(),
             queue,
             backlog: AtomicUsize::new(0),
@@ -122,7 +122,7 @@ impl Ledger {
             clock,
             started: Instant::now(),
         });
-        let writer = Writer::new(Arc::downgrade(&shared), store.clone(), commands, batch);
+        let writer = Writer::new(Arc::downgrade(&shared), store.clone(), commands, process);
         tasks.spawn_service(writer.run());
         Ok(Self(shared))
     }
@@ -139,10 +139,10 @@ impl Ledger {
         let mut tries = 0;
         loop {
             let now = self.0.now();
-            let taken = self.0.books().take(&call.accounts, upper, now);
+            let (process, taken) = self.0.take(&call.accounts, upper, now);
             let refusing = match taken {
                 TakeAll::Held => {
-                    let reserved = Reserved::whole(&self.0, &call.accounts, upper);
+                    let reserved = Reserved::whole(&self.0, &call.accounts, upper, process);
                     return Ok(Hold::new(self.clone(), call, upper, reserved));
                 }
                 TakeAll::Unknown(at) => {
@@ -150,9 +150,10 @@ impl Ledger {
                     continue;
                 }
                 TakeAll::Refused(at) => at,
-                TakeAll::Short(short) => match self.claim(&call.accounts, &short).await {
+                TakeAll::Short(short) => match self.claim(&call.accounts, &short, process).await {
                     Ok(reserved) => return Ok(Hold::new(self.clone(), call, upper, reserved)),
                     Err(ClaimError::StoreUnavailable) => return Err(HoldError::StoreUnavailable),
+                    Err(ClaimError::Swept) => continue,
                     Err(ClaimError::Refused(at)) => {
                         tries += 1;
                         let changes = self.0.books().changes(&call.accounts[at]);
@@ -213,6 +214,12 @@ impl Ledger {
         self.flush().await;
     }
 
+    /// The last of all: this process is not waited for any longer.
+    pub(crate) async fn leave(&self) -> Result<(), StoreError> {
+        let process = self.0.books().process();
+        store::ledger::process::leave(&self.0.store, process).await
+    }
+
     async fn flush(&self) {
         let (done, waiting) = oneshot::channel();
         self.0.send(Command::Flush(done));
@@ -223,8 +230,10 @@ impl Ledger {
     fn return_all(&self, account: &AccountId) {
         let mut books = self.0.books();
         let amount = books.get_mut(account).map(Account::give_back_all);
+        let process = books.process();
         drop(books);
-        self.0.give_back(account, amount.unwrap_or_default());
+        self.0
+            .give_back(process, account, amount.unwrap_or_default());
     }
 
     /// A limit that changed while it was read is read again.
@@ -249,10 +258,16 @@ impl Ledger {
 
     /// Claims what the accounts are short of. What is held already is freed
     /// where the claim fails.
-    async fn claim(&self, accounts: &Arc<[AccountId]>, short: &Short) -> ClaimAnswer {
-        let partial = Reserved::new(&self.0, accounts, short.held);
+    async fn claim(
+        &self,
+        accounts: &Arc<[AccountId]>,
+        short: &Short,
+        process: Uuid,
+    ) -> ClaimAnswer {
+        let partial = Reserved::new(&self.0, accounts, short.held, process);
         let (answer, waiting) = oneshot::channel();
         let claim = Claim {
+            process,
             accounts: Arc::clone(accounts),
             least: short.missing,
             ahead: short.ahead,
@@ -326,10 +341,20 @@ impl Shared {
         }
     }
 
-    fn give_back(&self, account: &AccountId, amount: NanoUsd) {
+    /// With the name under which this process has what was taken.
+    fn take(&self, ids: &[AccountId], need: NanoUsd, now: Duration) -> (Uuid, TakeAll) {
+        let mut books = self.books();
+        (books.process(), books.take(ids, need, now))
+    }
+
+    fn give_back(&self, process: Uuid, account: &AccountId, amount: NanoUsd) {
         if amount > NanoUsd::ZERO {
             let account = account.clone();
-            self.send(Command::Write(Entry::Return { account, amount }));
+            self.send(Command::Write(Entry::Return {
+                process,
+                account,
+                amount,
+            }));
         }
     }
 
@@ -339,7 +364,12 @@ impl Shared {
         match outcome {
             Outcome::Granted(grants) => {
                 self.books().granted(claim, grants);
-                Ok(Reserved::new(self, &claim.accounts, claim.least))
+                Ok(Reserved::new(
+                    self,
+                    &claim.accounts,
+                    claim.least,
+                    claim.process,
+                ))
             }
             Outcome::Refused { at, standing } => {
                 self.books().refused(claim, *at, *standing, now);
@@ -359,13 +389,32 @@ impl Shared {
     }
 
     /// Frees a hold of a call that cost nothing and leaves no row.
-    fn release(&self, accounts: &[AccountId], held: &Amounts) {
+    fn release(&self, process: Uuid, accounts: &[AccountId], held: &Amounts) {
         let now = self.now();
-        let surplus = self.books().release(accounts, held, now);
+        let mut books = self.books();
+        // What was held under another name has been posted; it goes off that.
+        let surplus = match books.process() == process {
+            true => books.release(accounts, held, now),
+            false => *held,
+        };
+        drop(books);
         for (account, amount) in accounts.iter().zip(surplus) {
-            self.give_back(account, amount);
+            self.give_back(process, account, amount);
         }
     }
+}
+
+/// Posts what dead processes had allotted, and says so.
+async fn recover_dead(store: &Store, clock: &Clock) -> Result<(), StoreError> {
+    for posting in recover(store, clock.now()).await? {
+        tracing::warn!(
+            account = %posting.account,
+            request_id = %posting.request_id,
+            cost_nanousd = posting.amount.nanos(),
+            "posted what a stopped process had allotted and not settled, as an estimate"
+        );
+    }
+    Ok(())
 }
 
 /// Identifies one call, chosen by the gateway: what makes its settlement

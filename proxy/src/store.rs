@@ -118,6 +118,11 @@ impl Store {
         sqlite::require_file(url)
     }
 
+    /// Whether several processes may use it at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.database, Database::Postgres)
+    }
+
     pub(crate) fn reader(&self) -> &AnyPool {
         &self.reader
     }

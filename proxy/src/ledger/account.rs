@@ -191,6 +191,15 @@ impl Account {
         free
     }
 
+    /// This process was taken for dead, and all that it had allotted has been
+    /// posted. Answers what no call holds of it.
+    pub(crate) fn lose_allotment(&mut self) -> NanoUsd {
+        let free = self.free();
+        (self.held, self.allotted) = (NanoUsd::ZERO, NanoUsd::ZERO);
+        self.change();
+        free
+    }
+
     /// [`Account::give_back_all`] where nothing has happened for [`IDLE`].
     pub(crate) fn sweep(&mut self, now: Duration) -> NanoUsd {
         if now.saturating_sub(self.touched) < IDLE {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::account::{Account, Standing, Take};
 use super::entry::{Amounts, Claim, Grant, NOTHING};
@@ -22,6 +23,8 @@ const CURRENT_OF_KEY_MAX: usize = LIMITED_MODELS_MAX + 1;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Books {
+    /// By which name the store knows this process, and its allotments.
+    process: Uuid,
     accounts: HashMap<AccountId, Account>,
     /// Of the keys with budgets that count from zero again: one each, and one
     /// besides for each model with a budget of its own.
@@ -60,6 +63,27 @@ pub(super) struct Short {
 }
 
 impl Books {
+    pub(super) fn new(process: Uuid) -> Self {
+        Self {
+            process,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn process(&self) -> Uuid {
+        self.process
+    }
+
+    /// Goes on under another name, with nothing allotted. Answers what was free of
+    /// the allotments that were lost.
+    pub(super) fn start_again(&mut self, process: Uuid) -> Vec<(AccountId, NanoUsd)> {
+        self.process = process;
+        let lost = self.accounts.iter_mut();
+        lost.map(|(id, account)| (id.clone(), account.lose_allotment()))
+            .filter(|(_, free)| *free > NanoUsd::ZERO)
+            .collect()
+    }
+
     pub(super) fn get(&self, id: &AccountId) -> Option<&Account> {
         self.accounts.get(id)
     }

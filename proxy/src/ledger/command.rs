@@ -6,6 +6,9 @@
 
 use std::io::Write as _;
 
+use uuid::Uuid;
+
+use crate::store::ledger::estimate::{Released, release as take_back};
 use crate::store::ledger::verify::verify as compare;
 use crate::store::{OpenError, Store, StoreError, audit};
 
@@ -24,6 +27,10 @@ pub(crate) enum CommandError {
         "the audit trail was changed after it was written: row {0} is the first that is not as it was, or does not follow the one before it"
     )]
     Tampered(i64),
+    #[error("there is no posting {0}: a warning names each that was estimated, when it is made")]
+    NotFound(Uuid),
+    #[error("the posting {0} was counted, not estimated: there is nothing to release")]
+    Counted(Uuid),
     #[error("writing the answer: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -59,4 +66,26 @@ pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
         (0, Some(row)) => Err(CommandError::Tampered(row)),
         (count, _) => Err(CommandError::Differs(count)),
     }
+}
+
+/// Releases an estimated posting: its accounts are freed of it. Doing so again
+/// changes nothing.
+///
+/// # Errors
+/// When the store does not open, or has no estimated posting of this id.
+pub(crate) async fn release(database_url: &str, request_id: Uuid) -> Result<(), CommandError> {
+    let store = Store::open(database_url).await?;
+    let released = take_back(&store, request_id).await;
+    store.close().await;
+    let mut out = std::io::stdout();
+    match released? {
+        Released::Now(amount) => {
+            tracing::warn!(%request_id, cost_nanousd = amount.nanos(), "estimated posting released");
+            writeln!(out, "released {request_id} cost_nanousd {}", amount.nanos())?;
+        }
+        Released::Before => writeln!(out, "released before {request_id} cost_nanousd 0")?,
+        Released::Counted => return Err(CommandError::Counted(request_id)),
+        Released::Unknown => return Err(CommandError::NotFound(request_id)),
+    }
+    Ok(())
 }

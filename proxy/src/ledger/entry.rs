@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::key::{ACCOUNTS_MAX, AccountId};
 use crate::ledger::account::Standing;
 use crate::money::NanoUsd;
@@ -22,8 +24,9 @@ pub(crate) const NOTHING: Amounts = [NanoUsd::ZERO; ACCOUNTS_MAX];
 pub(crate) enum Entry {
     Claim(Claim),
     Post(Box<Posting>),
-    /// Take an amount off the allotment.
+    /// Take an amount off the allotment of this process.
     Return {
+        process: Uuid,
         account: AccountId,
         amount: NanoUsd,
     },
@@ -35,6 +38,8 @@ pub(crate) enum Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct Posting {
     pub(crate) row: UsageRow,
+    /// Whose allotments they are.
+    pub(crate) process: Uuid,
     pub(crate) releases: Amounts,
 }
 
@@ -43,6 +48,8 @@ pub(crate) struct Posting {
 /// account whose `least` is nothing.
 #[derive(Debug, Clone)]
 pub(crate) struct Claim {
+    /// By which name the call that asks knows this process.
+    pub(crate) process: Uuid,
     pub(crate) accounts: Arc<[AccountId]>,
     pub(crate) least: Amounts,
     pub(crate) ahead: Amounts,

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::entry::{Amounts, Entry, NOTHING, Posting};
 use super::place::Place;
@@ -60,6 +61,8 @@ pub(super) struct Reserved {
     shared: Arc<Shared>,
     accounts: Arc<[AccountId]>,
     held: Amounts,
+    /// The name under which this process holds it.
+    process: Uuid,
 }
 
 /// A call's hold. Settle it; dropped unsettled it charges its whole amount as
@@ -78,11 +81,17 @@ pub(crate) struct Hold {
 }
 
 impl Reserved {
-    pub(super) fn new(shared: &Arc<Shared>, accounts: &Arc<[AccountId]>, held: Amounts) -> Self {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        accounts: &Arc<[AccountId]>,
+        held: Amounts,
+        process: Uuid,
+    ) -> Self {
         Self {
             shared: Arc::clone(shared),
             accounts: Arc::clone(accounts),
             held,
+            process,
         }
     }
 
@@ -91,12 +100,13 @@ impl Reserved {
         shared: &Arc<Shared>,
         accounts: &Arc<[AccountId]>,
         amount: NanoUsd,
+        process: Uuid,
     ) -> Self {
         let mut held = NOTHING;
         for (held, _) in held.iter_mut().zip(accounts.iter()) {
             *held = amount;
         }
-        Self::new(shared, accounts, held)
+        Self::new(shared, accounts, held, process)
     }
 
     /// Two reservations of one call as one.
@@ -107,19 +117,31 @@ impl Reserved {
         self
     }
 
-    /// Replaces the reservation by a cost; answers what allotment goes with it.
-    fn settle(mut self, cost: NanoUsd) -> Amounts {
+    /// Replaces the reservation by a cost; answers what allotment goes with it,
+    /// and whose. Where this process was taken for dead meanwhile, the whole hold
+    /// has been posted, and goes off that posting.
+    fn settle(mut self, cost: NanoUsd) -> (Uuid, Amounts) {
         let held = std::mem::replace(&mut self.held, NOTHING);
         let now = self.shared.now();
         let mut books = self.shared.books();
-        books.settle(&self.accounts, &held, cost, now)
+        let process = books.process();
+        if process == self.process {
+            return (process, books.settle(&self.accounts, &held, cost, now));
+        }
+        let surplus = books.settle(&self.accounts, &NOTHING, cost, now);
+        drop(books);
+        for (account, amount) in self.accounts.iter().zip(surplus) {
+            self.shared.give_back(process, account, amount);
+        }
+        (self.process, held)
     }
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
         if self.held != NOTHING {
-            self.shared.release(&self.accounts, &self.held);
+            self.shared
+                .release(self.process, &self.accounts, &self.held);
         }
     }
 }
@@ -172,7 +194,7 @@ impl Hold {
         let Some(reserved) = self.reserved.take() else {
             return;
         };
-        let releases = reserved.settle(settlement.cost);
+        let (process, releases) = reserved.settle(settlement.cost);
         if let Some(place) = self.place.take() {
             place.settle(settlement.tokens());
         }
@@ -190,7 +212,11 @@ impl Hold {
             started_at: self.call.started_at,
             finished_at: shared.clock.now(),
         };
-        let posting = Box::new(Posting { row, releases });
+        let posting = Box::new(Posting {
+            row,
+            process,
+            releases,
+        });
         shared.send(Command::Write(Entry::Post(posting)));
     }
 }

@@ -10,19 +10,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::entry::{Claim, Entry, Outcome};
-use super::{ClaimAnswer, ClaimError, Shared};
+use super::{ClaimAnswer, ClaimError, Shared, recover_dead};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
+use crate::store::ledger::process::{LAPSE, applied_batch, register};
 use crate::store::ledger::window::opened;
-use crate::store::ledger::{ApplyError, applied_batch, apply};
+use crate::store::ledger::{ApplyError, apply};
 
 /// Commands taken into one transaction at most.
 const BATCH_MAX: usize = 512;
 /// How often idle allotments are looked for, and a failed batch is tried again.
 const TICK: Duration = Duration::from_millis(500);
+/// How often a process without work says that it lives, where others share its
+/// store; and how often it looks for one that does not.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 /// An account that nothing has used for this long leaves memory.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
@@ -50,9 +56,21 @@ pub(super) struct Writer {
     owed: Vec<Entry>,
     /// Accounts whose limits are to be read again.
     stale: Vec<AccountId>,
+    /// By which name the store knows this process.
+    process: Uuid,
     /// The number of the last batch that was begun.
     batch: i64,
+    contact: Contact,
     unknown: Option<Unknown>,
+}
+
+/// Since when the store has answered without a break. Others may seem dead only
+/// because nobody could reach it: who has not had the time to see them come back
+/// buries nobody.
+#[derive(Debug)]
+struct Contact {
+    since: Instant,
+    last: Instant,
 }
 
 /// A batch whose commit failed, so that nobody knows what became of it.
@@ -71,7 +89,7 @@ impl Writer {
         shared: Weak<Shared>,
         store: Store,
         commands: mpsc::UnboundedReceiver<Command>,
-        batch: i64,
+        process: Uuid,
     ) -> Self {
         Self {
             shared,
@@ -79,7 +97,9 @@ impl Writer {
             commands,
             owed: Vec::new(),
             stale: Vec::new(),
-            batch,
+            process,
+            batch: 0,
+            contact: Contact::new(Instant::now()),
             unknown: None,
         }
     }
@@ -95,7 +115,10 @@ impl Writer {
                         break;
                     }
                 }
-                _ = tick.tick() => self.sweep(),
+                _ = tick.tick() => {
+                    self.sweep();
+                    self.show_up().await;
+                }
             }
             let (claims, flushes) = self.sort(&mut received);
             self.write(claims).await;
@@ -129,17 +152,26 @@ impl Writer {
             return;
         }
         if !self.resolve_unknown().await {
-            answer_unavailable(claims);
+            answer_all(claims, ClaimError::StoreUnavailable);
             return;
         }
+        // A claim from before this process went on under another name is void.
+        let is_current = |(claim, _): &Waiting| claim.process == self.process;
+        let (claims, void) = claims.into_iter().partition(is_current);
+        answer_all(void, ClaimError::Swept);
         let owed = self.owed.len();
         let mut entries = self.owed.clone();
         entries.extend(claims.iter().map(|(claim, _)| Entry::Claim(claim.clone())));
         self.batch += 1;
-        match apply(&self.store, self.batch, &entries).await {
+        match apply(&self.store, self.process, self.batch, &entries).await {
             Ok(outcomes) => {
+                self.contact.made(Instant::now());
                 self.drop_owed(owed);
                 self.answer(claims, outcomes.into_iter().skip(owed));
+            }
+            Err(ApplyError::Swept) => {
+                let answer = self.start_again().await;
+                answer_all(claims, answer);
             }
             Err(error) => {
                 tracing::error!(
@@ -151,8 +183,65 @@ impl Writer {
                     let granted = granted(&claims, outcomes.into_iter().skip(owed));
                     self.unknown = Some(Unknown { owed, granted });
                 }
-                answer_unavailable(claims);
+                answer_all(claims, ClaimError::StoreUnavailable);
             }
+        }
+    }
+
+    /// Goes on under another name, because the store has posted all that was
+    /// allotted under this one. What is owed goes off those postings. Answers what
+    /// to say to the claims of the batch that was not written.
+    async fn start_again(&mut self) -> ClaimError {
+        let process = Uuid::new_v4();
+        if let Err(error) = register(&self.store, process).await {
+            tracing::error!(%error, "registering with the ledger again");
+            return ClaimError::StoreUnavailable;
+        }
+        tracing::warn!(
+            "this process was taken for dead: it goes on, and what was posted for it is put right"
+        );
+        let lost = std::mem::replace(&mut self.process, process);
+        self.batch = 0;
+        let Some(shared) = self.shared.upgrade() else {
+            return ClaimError::StoreUnavailable;
+        };
+        let free = shared.books().start_again(process);
+        for (account, amount) in free {
+            self.owe_return(lost, account, amount);
+        }
+        ClaimError::Swept
+    }
+
+    /// Where others share the store: says that this process lives, and posts what
+    /// those that do not had allotted.
+    async fn show_up(&mut self) {
+        let is_due = self.store.is_shared() && self.contact.last.elapsed() >= HEARTBEAT;
+        if !is_due || !self.resolve_unknown().await {
+            return;
+        }
+        self.batch += 1;
+        match apply(&self.store, self.process, self.batch, &[]).await {
+            Ok(_) => {
+                self.contact.made(Instant::now());
+                self.bury_the_dead().await;
+            }
+            Err(ApplyError::Swept) => {
+                self.start_again().await;
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "showing up");
+            }
+        }
+    }
+
+    async fn bury_the_dead(&self) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        if self.contact.last.duration_since(self.contact.since) >= LAPSE
+            && let Err(error) = recover_dead(&self.store, &shared.clock).await
+        {
+            tracing::error!(%error, "recovering what a dead process left");
         }
     }
 
@@ -162,15 +251,26 @@ impl Writer {
         let Some(unknown) = self.unknown.take() else {
             return true;
         };
-        match applied_batch(&self.store).await {
-            Ok(batch) if batch == self.batch => {
+        match applied_batch(&self.store, self.process).await {
+            Ok(Some(batch)) if batch == self.batch => {
                 self.drop_owed(unknown.owed);
                 for (account, amount) in unknown.granted {
-                    self.owe_return(account, amount);
+                    self.owe_return(self.process, account, amount);
                 }
                 true
             }
-            Ok(_) => true,
+            Ok(Some(_)) => true,
+            // Whether it was written nobody can tell any more. A posting is written
+            // once in any case; a return that was is not in the estimate.
+            Ok(None) => {
+                let later = self.owed.split_off(unknown.owed);
+                let known = std::mem::replace(&mut self.owed, later).into_iter();
+                let posts = known.filter(|entry| matches!(entry, Entry::Post(_)));
+                let posts = posts.collect::<Vec<_>>();
+                self.settle_backlog(unknown.owed - posts.len());
+                self.owed.splice(..0, posts);
+                true
+            }
             Err(error) => {
                 tracing::error!(%error, "reading the ledger's last batch");
                 self.unknown = Some(unknown);
@@ -215,6 +315,7 @@ impl Writer {
         };
         let now = shared.now();
         let is_settled = self.owed.is_empty();
+        let process = self.process;
         let mut returns = Vec::new();
         shared.books().retain(|id, account| {
             let amount = account.sweep(now);
@@ -224,12 +325,16 @@ impl Writer {
             !(is_settled && account.is_idle_since(FORGET_AFTER, now))
         });
         for (account, amount) in returns {
-            self.owe_return(account, amount);
+            self.owe_return(process, account, amount);
         }
     }
 
-    fn owe_return(&mut self, account: AccountId, amount: NanoUsd) {
-        self.owed.push(Entry::Return { account, amount });
+    fn owe_return(&mut self, process: Uuid, account: AccountId, amount: NanoUsd) {
+        self.owed.push(Entry::Return {
+            process,
+            account,
+            amount,
+        });
         if let Some(shared) = self.shared.upgrade() {
             shared.backlog.fetch_add(1, Ordering::Relaxed);
         }
@@ -237,6 +342,10 @@ impl Writer {
 
     fn drop_owed(&mut self, count: usize) {
         self.owed.drain(..count);
+        self.settle_backlog(count);
+    }
+
+    fn settle_backlog(&self, count: usize) {
         if let Some(shared) = self.shared.upgrade() {
             shared.backlog.fetch_sub(count, Ordering::Relaxed);
         }
@@ -257,9 +366,27 @@ fn granted(
     granted
 }
 
-fn answer_unavailable(claims: Vec<Waiting>) {
-    for (_, answer) in claims {
-        let _not_waiting = answer.send(Err(ClaimError::StoreUnavailable));
+fn answer_all(claims: Vec<Waiting>, answer: ClaimError) {
+    for (_, waiting) in claims {
+        let _not_waiting = waiting.send(Err(answer));
+    }
+}
+
+impl Contact {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            last: now,
+        }
+    }
+
+    fn made(&mut self, now: Instant) {
+        // A break in which others may have been silent because of the store, or
+        // in which this process slept.
+        if now.duration_since(self.last) > LAPSE / 2 {
+            self.since = now;
+        }
+        self.last = now;
     }
 }
 

@@ -95,6 +95,7 @@ impl World {
             }
             TakeAll::Short(short) => {
                 let claim = Claim {
+                    process: uuid::Uuid::nil(),
                     accounts: Arc::clone(accounts),
                     least: short.missing,
                     ahead: short.ahead,

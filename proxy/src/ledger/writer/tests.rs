@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use chrono::DateTime;
-use uuid::Uuid;
 
 use super::*;
 use crate::key::KeyHash;
@@ -16,7 +15,7 @@ use crate::store::ledger::{set_limit, standing};
 use crate::store::testing::{Database, on_both};
 use crate::store::usage::UsageRow;
 
-fn posting(account: &AccountId) -> Entry {
+fn posting(process: Uuid, account: &AccountId) -> Entry {
     let row = UsageRow {
         request_id: Uuid::new_v4(),
         accounts: Arc::from([account.clone()]),
@@ -31,11 +30,16 @@ fn posting(account: &AccountId) -> Entry {
         finished_at: DateTime::UNIX_EPOCH,
     };
     let releases = amounts(100);
-    Entry::Post(Box::new(Posting { row, releases }))
+    Entry::Post(Box::new(Posting {
+        row,
+        process,
+        releases,
+    }))
 }
 
-fn claim(account: &AccountId, nanos: i64) -> Entry {
+fn claim(process: Uuid, account: &AccountId, nanos: i64) -> Entry {
     Entry::Claim(Claim {
+        process,
         accounts: Arc::from([account.clone()]),
         least: amounts(nanos),
         ahead: NOTHING,
@@ -59,15 +63,20 @@ async fn a_batch_of_unknown_fate_counts_exactly_once() {
         let limit = Some(NanoUsd::from_nanos(1_000));
         set_limit(&mut write, &key, limit).await.expect("account");
         write.commit().await.expect("commit");
-        apply(&store, 1, &[claim(&key, 100)]).await.expect("claim");
+        let process = Uuid::new_v4();
+        register(&store, process).await.expect("process");
+        apply(&store, process, 1, &[claim(process, &key, 100)])
+            .await
+            .expect("claim");
 
-        let post = posting(&key);
+        let post = posting(process, &key);
         if reached_the_disk {
-            let entries = [post.clone(), claim(&key, 70)];
-            apply(&store, 2, &entries).await.expect("batch");
+            let entries = [post.clone(), claim(process, &key, 70)];
+            apply(&store, process, 2, &entries).await.expect("batch");
         }
         let (_commands, receiver) = mpsc::unbounded_channel();
-        let mut writer = Writer::new(Weak::new(), store.clone(), receiver, 2);
+        let mut writer = Writer::new(Weak::new(), store.clone(), receiver, process);
+        writer.batch = 2;
         writer.owed.push(post);
         writer.unknown = Some(Unknown {
             owed: 1,

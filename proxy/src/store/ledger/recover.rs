@@ -2,17 +2,19 @@
 //!
 //! It posts them, flagged as estimated, because the requests in flight may have
 //! cost as much and nobody can tell any more. Each account gets a row of its own,
-//! because what was allotted of one need not be what was allotted of another. Only the ledger calls it, once,
-//! before anything else of this process touches the books; the lock on the
-//! store's file makes sure that the dead process is dead.
+//! because what was allotted of one need not be what was allotted of another.
+//! Only the ledger calls it: on SQLite once, before anything else of this process
+//! touches the books; on PostgreSQL again and again, and one of those that notice
+//! a dead process does it.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, Row, Transaction};
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
-use super::post;
+use super::batch::post;
+use super::{estimate, process};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::price::Usage;
@@ -27,46 +29,68 @@ pub(crate) struct Recovered {
     pub(crate) amount: NanoUsd,
 }
 
-/// Posts every outstanding allotment in one transaction.
+/// Posts the allotments of every dead process, one transaction a process.
 pub(crate) async fn recover(
     store: &Store,
     now: DateTime<Utc>,
 ) -> Result<Vec<Recovered>, StoreError> {
-    let transaction = store.begin_write().await?;
-    post_all(transaction, now)
-        .await
-        .map_err(StoreError::while_doing("recovering the books"))
+    let failed = || StoreError::while_doing("recovering the books");
+    let mut recovered = Vec::new();
+    for dead in process::dead(store).await.map_err(failed())? {
+        let mut transaction = store.begin_batch().await?;
+        if !process::bury(&mut transaction, &store.database, &dead)
+            .await
+            .map_err(failed())?
+        {
+            continue;
+        }
+        let posted = post_all(&mut transaction, &dead, now).await;
+        let posted = posted.map_err(failed())?;
+        transaction.commit().await.map_err(failed())?;
+        recovered.extend(posted);
+    }
+    Ok(recovered)
 }
 
 async fn post_all(
-    mut transaction: Transaction<'static, Any>,
+    connection: &mut AnyConnection,
+    process: &str,
     now: DateTime<Utc>,
 ) -> Result<Vec<Recovered>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT scope, subject, allotted_nanousd FROM account
-         WHERE allotted_nanousd > 0 ORDER BY scope, subject",
-    )
-    .fetch_all(&mut *transaction)
-    .await?;
-    let mut recovered = Vec::with_capacity(rows.len());
+    let rows =
+        sqlx::query("SELECT scope, subject, amount_nanousd FROM allotment WHERE process = $1")
+            .bind(process)
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut left = Vec::with_capacity(rows.len());
     for row in rows {
         let scope = row.try_get::<String, _>("scope")?;
         let subject = row.try_get::<String, _>("subject")?;
-        let Some(account) = AccountId::parse(&scope, &subject) else {
-            continue;
-        };
-        let amount = NanoUsd::from_nanos(row.try_get("allotted_nanousd")?);
-        let request_id = Uuid::new_v4();
+        let amount = NanoUsd::from_nanos(row.try_get("amount_nanousd")?);
+        if let Some(account) = AccountId::parse(&scope, &subject)
+            && amount > NanoUsd::ZERO
+        {
+            left.push((scope, subject, account, amount));
+        }
+    }
+    // The order of every batch, so that none waits for another in a circle.
+    left.sort();
+    let mut recovered = Vec::with_capacity(left.len());
+    for (_, _, account, amount) in left {
+        let request_id = estimate::id_of(process, &account);
         let row = estimated(account.clone(), request_id, amount, now);
-        usage::insert(&mut transaction, &row).await?;
-        post(&mut transaction, &account, amount, amount).await?;
+        usage::insert(connection, &row).await?;
+        post(connection, &account, amount.nanos(), amount).await?;
         recovered.push(Recovered {
             account,
             request_id,
             amount,
         });
     }
-    transaction.commit().await?;
+    sqlx::query("DELETE FROM allotment WHERE process = $1")
+        .bind(process)
+        .execute(connection)
+        .await?;
     Ok(recovered)
 }
 
