@@ -14,6 +14,7 @@ use tokio::{
 
 pub(crate) use self::tasks::Tasks;
 use crate::{
+    auth::Refusals,
     clock::Clock,
     config::{Config, ConfigError, Environment, Options, resolve},
     key::Cache,
@@ -35,6 +36,7 @@ pub(crate) struct AppState {
     pub(crate) keys: Cache,
     pub(crate) ledger: Ledger,
     pub(crate) upstream: upstream::Client,
+    pub(crate) refusals: Refusals,
     pub(crate) tasks: Tasks,
     pub(crate) clock: Clock,
 }
@@ -93,6 +95,7 @@ async fn open(config: Config) -> Result<AppState, StartError> {
         keys: Cache::new(),
         ledger,
         upstream: upstream::Client::new()?,
+        refusals: Refusals::default(),
         tasks,
         clock,
     })

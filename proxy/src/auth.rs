@@ -5,6 +5,7 @@
 
 mod admission;
 mod peer;
+mod refusals;
 
 use std::{fmt, sync::Arc};
 
@@ -13,9 +14,11 @@ use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use self::refusals::Reason;
 pub(crate) use self::{
     admission::{Admitted, Need, admit},
     peer::Peer,
+    refusals::Refusals,
 };
 use crate::{
     app::AppState,
@@ -70,7 +73,7 @@ pub(crate) async fn authenticate(
             "auth_error",
             "Authentication Error, LiteLLM Virtual Key expected: it starts with 'sk-'",
         ),
-        TokenError::Checksum | TokenError::Shape | TokenError::Random => unknown(),
+        TokenError::Checksum | TokenError::Shape | TokenError::Random => not_found(),
     })?;
     by_hash(state, token.hash(), peer).await
 }
@@ -93,7 +96,7 @@ pub(crate) async fn authenticate_again(
                 return Ok(caller);
             };
             let ends_at = known.value_ends_at;
-            still_works(state, ends_at)?;
+            still_works(state, &key, ends_at)?;
             Ok(Caller::Key(known_by(key, ends_at)))
         }
     }
@@ -101,12 +104,12 @@ pub(crate) async fn authenticate_again(
 
 async fn by_hash(state: &AppState, hash: KeyHash, peer: Peer) -> Result<Caller, ApiError> {
     let found = state.keys.find(hash, state.store.key(hash)).await?;
-    let mut key = found.ok_or_else(unknown)?;
+    let mut key = found.ok_or_else(|| unknown(hash))?;
     if key.value_ends_at.is_some() {
         key = behind(state, hash, &key).await?;
     }
     check(state, &key, peer)?;
-    still_works(state, key.value_ends_at)?;
+    still_works(state, &key, key.value_ends_at)?;
     Ok(Caller::Key(key))
 }
 
@@ -121,7 +124,7 @@ async fn behind(state: &AppState, hash: KeyHash, sign: &Key) -> Result<Arc<Key>,
         Some(_) | None => {
             state.keys.invalidate(hash);
             let key = state.store.key(hash).await?;
-            key.map(Arc::new).ok_or_else(unknown)
+            key.map(Arc::new).ok_or_else(|| unknown(hash))
         }
     }
 }
@@ -137,10 +140,14 @@ fn known_by(key: Arc<Key>, value_ends_at: Option<DateTime<Utc>>) -> Arc<Key> {
 }
 
 /// Last of all checks: how the key itself stands comes first.
-fn still_works(state: &AppState, value_ends_at: Option<DateTime<Utc>>) -> Result<(), ApiError> {
+fn still_works(
+    state: &AppState,
+    key: &Key,
+    value_ends_at: Option<DateTime<Utc>>,
+) -> Result<(), ApiError> {
     let is_over = |ends_at| ends_at <= state.clock.now();
     match value_ends_at.is_some_and(is_over) {
-        true => Err(unknown()),
+        true => Err(refused(state, key, Reason::Regenerated, not_found())),
         false => Ok(()),
     }
 }
@@ -151,9 +158,12 @@ fn still_works(state: &AppState, value_ends_at: Option<DateTime<Utc>>) -> Result
 /// 403 for a key that has scopes.
 pub(crate) fn authorize_data_plane(caller: &Caller) -> Result<(), ApiError> {
     match caller {
-        Caller::Key(key) if !key.scopes.is_empty() => Err(ApiError::forbidden(
-            "this is an admin key: it calls the admin plane only, make a key without scopes for this",
-        )),
+        Caller::Key(key) if !key.scopes.is_empty() => {
+            refusals::log(key.hash, Reason::AdminOnly);
+            Err(ApiError::forbidden(
+                "this is an admin key: it calls the admin plane only, make a key without scopes for this",
+            ))
+        }
         Caller::Master | Caller::Key(_) => Ok(()),
     }
 }
@@ -164,9 +174,12 @@ pub(crate) fn authorize_data_plane(caller: &Caller) -> Result<(), ApiError> {
 /// 403 when its `allowed_routes` leave it out.
 pub(crate) fn authorize_route(caller: &Caller, path: &str) -> Result<(), ApiError> {
     match caller {
-        Caller::Key(key) if !allows(&key.allowed_routes, path) => Err(ApiError::forbidden(
-            "this key is not allowed to call this route: see allowed_routes in GET /key/info",
-        )),
+        Caller::Key(key) if !allows(&key.allowed_routes, path) => {
+            refusals::log(key.hash, Reason::Route);
+            Err(ApiError::forbidden(
+                "this key is not allowed to call this route: see allowed_routes in GET /key/info",
+            ))
+        }
         Caller::Master | Caller::Key(_) => Ok(()),
     }
 }
@@ -174,27 +187,43 @@ pub(crate) fn authorize_route(caller: &Caller, path: &str) -> Result<(), ApiErro
 fn check(state: &AppState, key: &Key, peer: Peer) -> Result<(), ApiError> {
     // First, so that who took a key elsewhere learns nothing more about it.
     if !peer.is_within(&key.allowed_cidrs) {
-        return Err(ApiError::forbidden(
+        let error = ApiError::forbidden(
             "this key may not be used from this address: see its allowed_cidrs; what counts is the address that connects, not a header",
-        ));
+        );
+        return Err(refused(state, key, Reason::Address, error));
     }
     if key.blocked {
-        return Err(ApiError::unauthorized(
+        let error = ApiError::unauthorized(
             "auth_error",
             "Authentication Error, Key is blocked. Update via `/key/unblock` if you're an admin.",
-        ));
+        );
+        return Err(refused(state, key, Reason::Blocked, error));
     }
     if key.is_expired(state.clock.now()) {
-        return Err(ApiError::unauthorized(
+        let error = ApiError::unauthorized(
             "expired_key",
             "Authentication Error - Expired Key. Obtain a new one.",
-        )
-        .with_param(key.key_name.clone()));
+        );
+        let error = error.with_param(key.key_name.clone());
+        return Err(refused(state, key, Reason::Expired, error));
     }
     Ok(())
 }
 
-fn unknown() -> ApiError {
+/// Tells the operator why; who is refused reads no more than the error.
+fn refused(state: &AppState, key: &Key, reason: Reason, error: ApiError) -> ApiError {
+    refusals::log(key.hash, reason);
+    let now = state.clock.now();
+    state.refusals.remember(key.hash, reason, now);
+    error
+}
+
+fn unknown(hash: KeyHash) -> ApiError {
+    refusals::log(hash, Reason::Unknown);
+    not_found()
+}
+
+fn not_found() -> ApiError {
     ApiError::unauthorized(
         "token_not_found_in_db",
         "Authentication Error, Invalid API key provided. Check that it is whole and was not revoked.",

@@ -5,7 +5,7 @@
 //! Only builds with the feature `failpoints` obey them.
 
 /// Every point that exists, as `--help-failpoints` prints them.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 11] = [
     "chat.after_hold",
     "chat.before_send",
     "chat.before_settle",
@@ -13,6 +13,8 @@ pub(crate) const NAMES: [&str; 9] = [
     "key_delete.before_commit",
     "key_generate.after_commit",
     "key_generate.before_commit",
+    "key_regenerate.after_commit",
+    "key_regenerate.before_commit",
     "key_update.after_commit",
     "key_update.before_commit",
 ];

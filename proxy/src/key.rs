@@ -7,6 +7,7 @@ mod cache;
 mod cidr;
 mod hash;
 mod limits;
+mod models;
 mod rate;
 mod routes;
 mod scopes;
@@ -48,7 +49,7 @@ pub(crate) struct Key {
     /// Masked form for people, `sk-...abcd`.
     pub(crate) key_name: String,
     pub(crate) alias: Option<String>,
-    /// Public model names; empty = every model.
+    /// Public model names and patterns; empty = every model.
     pub(crate) models: Vec<String>,
     /// Cap, of its lifetime or of each `budget_duration`; none = no cap; zero
     /// refuses the first call.
@@ -184,13 +185,9 @@ impl Key {
         self.max_budget.is_some() || self.shared().next().is_some() || self.limits.caps(model)
     }
 
-    /// LiteLLM: an empty list allows every model.
+    /// Whether its `models` cover this public name.
     pub(crate) fn allows_model(&self, model: &str) -> bool {
-        self.models.is_empty()
-            || self
-                .models
-                .iter()
-                .any(|allowed| allowed == model || allowed == "all-proxy-models")
+        models::allows(&self.models, model)
     }
 }
 

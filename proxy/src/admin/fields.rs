@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Far above any sensible name; keeps rows and log lines small.
-const NAME_CHARACTERS_MAX: usize = 256;
+const NAME_CHARACTERS_MAX: usize = 255;
 
 /// Each call of the key is compared with all of them.
 const CIDRS_MAX: usize = 64;
@@ -222,6 +222,11 @@ fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
                 name,
                 format!("{name} is longer than {NAME_CHARACTERS_MAX} characters"),
             ))
+        }
+        // It would break log lines, and PostgreSQL takes no zero byte.
+        Value::String(text) if text.chars().any(char::is_control) => {
+            let message = format!("{name} holds a control character: leave it out");
+            Err(ApiError::bad_request(name, message))
         }
         Value::String(text) => Ok(Some(text.clone())),
         _ => Err(invalid(

@@ -122,6 +122,10 @@ async fn show(state: &AppState, key: &Key, named: Value) -> Result<Response, Api
     let spend = view::spend(state, key).await?;
     let now = state.clock.now();
     let mut row = view::row(key, &spend, now);
+    if let Some((reason, at)) = state.refusals.last(key.hash) {
+        let refusal = json!({"reason": reason.as_str(), "at": view::time(at)});
+        row.insert("last_refusal".to_owned(), refusal);
+    }
     if let Some(ends_at) = key.value_ends_at {
         view::mark_replaced(&mut row, key, ends_at, now);
     }

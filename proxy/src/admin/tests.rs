@@ -12,6 +12,7 @@ mod ended_callers;
 mod limits;
 mod listing;
 mod many;
+mod refusals;
 mod regenerate;
 mod reset_spend;
 mod scopes;
@@ -86,6 +87,8 @@ async fn what_cannot_be_generated_is_refused_and_changes_nothing() {
     );
     for (body, status) in [
         (r#"{"key_alias":"taken"}"#, 400),
+        (r#"{"key_alias":"a\nb"}"#, 400),
+        (r#"{"user_id":"a\u0000b"}"#, 400),
         (r#"{"max_budget":-1}"#, 400),
         (r#"{"max_budget":-0.0000000001}"#, 400),
         (r#"{"max_budget":NaN}"#, 400),

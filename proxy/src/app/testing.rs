@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 
 use super::{AppState, Tasks};
 use crate::{
-    auth::Peer,
+    auth::{Peer, Refusals},
     clock::Clock,
     config::{Environment, Options, resolve},
     key::Cache,
@@ -64,6 +64,7 @@ impl Gateway {
             keys: Cache::new(),
             ledger,
             upstream: crate::upstream::Client::new().unwrap(),
+            refusals: Refusals::default(),
             tasks,
             clock: clock.clone(),
         };

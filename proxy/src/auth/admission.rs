@@ -91,7 +91,7 @@ impl Admitted {
             return Ok(Caller::Master);
         };
         let key = store::keys::find(write, known.hash).await?;
-        let key = key.ok_or_else(super::unknown)?;
+        let key = key.ok_or_else(|| super::unknown(known.hash))?;
         super::check(state, &key, self.peer)?;
         let caller = Caller::Key(Arc::new(key));
         may_call(&caller, self.need, &self.path)?;
