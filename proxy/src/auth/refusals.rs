@@ -41,9 +41,11 @@ impl Reason {
     }
 }
 
+type Known = HashMap<KeyHash, (Reason, DateTime<Utc>)>;
+
 /// A cheap handle on what is remembered. Only keys that exist are.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Refusals(Arc<Mutex<HashMap<KeyHash, (Reason, DateTime<Utc>)>>>);
+pub(crate) struct Refusals(Arc<Mutex<Known>>);
 
 impl Refusals {
     pub(crate) fn last(&self, key: KeyHash) -> Option<(Reason, DateTime<Utc>)> {
