@@ -1,6 +1,7 @@
 //! Owns the wiring: what every handler can reach, the order in which things
 //! start, and the order in which they stop. Called by `main`.
 
+mod retention;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -151,6 +152,10 @@ fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpList
         }
     };
     server().accept(listener, routes);
+    if let Some(kept) = state.config.usage_retention {
+        let service = retention::run(state.clone(), kept);
+        state.tasks.spawn_service(service);
+    }
 }
 
 /// The ledger writes what is left, and the store closes behind it.

@@ -10,6 +10,7 @@ mod tree;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use http::StatusCode;
 use tempfile::TempDir;
 use url::Url;
@@ -28,6 +29,9 @@ pub(crate) struct Config {
     pub(crate) database_url: String,
     pub(crate) server: Server,
     pub(crate) models: Vec<Deployment>,
+    /// `llm_proxy.store.usage_retention`: how long rows of calls are kept; none
+    /// is for ever.
+    pub(crate) usage_retention: Option<TimeDelta>,
     /// LiteLLM: `litellm_settings.budget_exceeded_status_code`, 422 or 429 or 400.
     pub(crate) budget_exceeded_status: StatusCode,
     /// Of `--dev`: the generated master key is shown, the store is removed at the end.

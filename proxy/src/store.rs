@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 mod migrate;
 mod postgres;
+pub(crate) mod retention;
 mod row;
 pub(crate) mod spend;
 mod sqlite;

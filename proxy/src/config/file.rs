@@ -3,8 +3,9 @@
 //! would take away a protection. Called when the gateway starts and by
 //! `check-config`.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
+use chrono::TimeDelta;
 use http::StatusCode;
 
 use super::{
@@ -25,6 +26,7 @@ pub(crate) struct File {
     pub(crate) connections_max: Option<usize>,
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) usage_retention: Option<TimeDelta>,
 }
 
 /// One of LiteLLM's settings that has no effect here.
@@ -71,6 +73,9 @@ const PROTECTIONS: [&str; 20] = [
 
 /// Far above what one process can serve, far below what a semaphore holds.
 const NUMBER_MAX: usize = 1_000_000;
+
+/// A key is told what it has used this month, so a month is kept at least.
+const RETENTION_DAYS: RangeInclusive<i64> = 31..=36_500;
 
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
@@ -192,6 +197,11 @@ fn llm_proxy(file: &mut File, node: &Node) -> Result<(), Problem> {
                     server(file, entry)?;
                 }
             }
+            "store" => {
+                for entry in group.node.entries("llm_proxy.store")? {
+                    store(file, entry)?;
+                }
+            }
             _ => return Err(unknown("llm_proxy", group)),
         }
     }
@@ -209,6 +219,29 @@ fn server(file: &mut File, entry: &Entry) -> Result<(), Problem> {
         _ => return Err(unknown("llm_proxy.server", entry)),
     }
     Ok(())
+}
+
+fn store(file: &mut File, entry: &Entry) -> Result<(), Problem> {
+    let (name, node) = (entry.name.as_str(), &entry.node);
+    match name {
+        "usage_retention" => file.usage_retention = retention(node, name)?,
+        _ => return Err(unknown("llm_proxy.store", entry)),
+    }
+    Ok(())
+}
+
+fn retention(node: &Node, name: &str) -> Result<Option<TimeDelta>, Problem> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    let days = node.text(name)?.strip_suffix('d').map(str::parse::<i64>);
+    match days {
+        Some(Ok(days)) if RETENTION_DAYS.contains(&days) => Ok(Some(TimeDelta::days(days))),
+        _ => Err(node.problem(format!(
+            "{name} must be a whole number of days, at least {}, as in 90d",
+            RETENTION_DAYS.start()
+        ))),
+    }
 }
 
 fn address(node: &Node, name: &str) -> Result<SocketAddr, Problem> {

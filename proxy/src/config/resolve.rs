@@ -94,6 +94,7 @@ pub(crate) fn resolve(
         database_url: database(environment, file.database_url, dev.as_mut())?,
         server,
         models,
+        usage_retention: file.usage_retention,
         budget_exceeded_status: file
             .budget_exceeded_status
             .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),

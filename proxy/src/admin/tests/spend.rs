@@ -6,6 +6,14 @@ use serde_json::{Value, json};
 
 use super::text;
 use crate::app::testing::{Gateway, MASTER};
+use crate::store::testing::on_both;
+
+on_both![
+    calls_are_listed_newest_first_by_each_filter,
+    spend_is_summed_by_each_group,
+    a_key_that_is_gone_or_regenerated_keeps_its_calls,
+    only_who_may_read_usage_is_told_and_only_what_can_be_meant,
+];
 
 struct Spent {
     gateway: Gateway,
@@ -70,7 +78,6 @@ impl Spent {
     }
 }
 
-#[tokio::test]
 async fn calls_are_listed_newest_first_by_each_filter() {
     let spent = spent().await;
     let key = spent.first["key"].as_str().unwrap();
@@ -123,7 +130,6 @@ async fn calls_are_listed_newest_first_by_each_filter() {
     assert!(!json!(rows).to_string().contains(key));
 }
 
-#[tokio::test]
 async fn spend_is_summed_by_each_group() {
     let spent = spent().await;
     let (first, second) = (spent.first["token"].clone(), spent.second["token"].clone());
@@ -164,7 +170,6 @@ async fn spend_is_summed_by_each_group() {
     }
 }
 
-#[tokio::test]
 async fn a_key_that_is_gone_or_regenerated_keeps_its_calls() {
     let spent = spent().await;
     let gateway = &spent.gateway;
@@ -179,7 +184,6 @@ async fn a_key_that_is_gone_or_regenerated_keeps_its_calls() {
     assert_eq!(spent.rows("user_id=u2").await.len(), 1);
 }
 
-#[tokio::test]
 async fn only_who_may_read_usage_is_told_and_only_what_can_be_meant() {
     let gateway = Gateway::start().await;
     let scopes = |names: &[&str]| json!({"scopes": names});

@@ -6,6 +6,14 @@ use serde_json::{Value, json};
 
 use super::{NanoUsd, Window, a_day};
 use crate::app::testing::Gateway;
+use crate::store::testing::on_both;
+
+on_both![
+    a_key_is_told_where_each_of_its_accounts_stands,
+    a_key_is_told_what_it_used_today_this_month_and_ever,
+    only_a_good_virtual_key_is_told,
+    an_answer_warns_of_the_fullest_account_from_four_fifths_on,
+];
 
 async fn key(gateway: &Gateway, fields: Value) -> String {
     let made = gateway.post("/key/generate", &fields).await;
@@ -31,7 +39,6 @@ fn near(found: &Value, expected: f64) {
     );
 }
 
-#[tokio::test]
 async fn a_key_is_told_where_each_of_its_accounts_stands() {
     let gateway = Gateway::start().await;
     let shared = json!([
@@ -68,7 +75,6 @@ async fn a_key_is_told_where_each_of_its_accounts_stands() {
     }
 }
 
-#[tokio::test]
 async fn a_key_is_told_what_it_used_today_this_month_and_ever() {
     let gateway = Gateway::start().await;
     let (mine, other) = (
@@ -92,7 +98,6 @@ async fn a_key_is_told_what_it_used_today_this_month_and_ever() {
     }
 }
 
-#[tokio::test]
 async fn only_a_good_virtual_key_is_told() {
     let gateway = Gateway::start().await;
     let admin = key(&gateway, json!({"scopes": ["usage.read"]})).await;
@@ -107,7 +112,6 @@ async fn only_a_good_virtual_key_is_told() {
     }
 }
 
-#[tokio::test]
 async fn an_answer_warns_of_the_fullest_account_from_four_fifths_on() {
     let gateway = Gateway::start().await;
     let free = key(&gateway, json!({})).await;

@@ -9,6 +9,9 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 
 use crate::app::testing::{Gateway, MASTER};
+use crate::store::testing::on_both;
+
+on_both![c4_the_running_stream_of_a_key_that_ended_is_cut_and_settled,];
 
 /// What the rest of a stream said, after its key was ended in the middle.
 async fn cut(end: impl AsyncFnOnce(&Gateway, &str)) -> String {
@@ -39,7 +42,6 @@ async fn post(gateway: &Gateway, path: &str, body: Value) {
     assert_eq!(gateway.post(path, &body).await.status, 200, "{path}");
 }
 
-#[tokio::test]
 async fn c4_the_running_stream_of_a_key_that_ended_is_cut_and_settled() {
     let (deleted, blocked, expired) = tokio::join!(
         cut(async |gateway, key| post(gateway, "/key/delete", json!({"keys": [key]})).await),

@@ -110,6 +110,27 @@ fn what_is_not_supported_is_warned_about_by_name_and_line() {
 }
 
 #[test]
+fn usage_is_kept_for_whole_days_and_a_month_at_least() {
+    for (text, expected) in [
+        (
+            "llm_proxy:\n  store:\n    usage_retention: 30d\n",
+            "line 3, column 22: usage_retention must be a whole number of days, at least 31, as in 90d",
+        ),
+        (
+            "llm_proxy: {store: {usage_retention: 90h}}\n",
+            "usage_retention must be a whole number of days",
+        ),
+        (
+            "llm_proxy: {store: {usage: 90d}}\n",
+            "llm_proxy.store has no key named usage",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}\n=> {error}");
+    }
+}
+
+#[test]
 fn mistakes_name_their_place_and_what_to_do() {
     for (text, expected) in [
         ("a: [1\nb: 2\n", "line "),

@@ -44,7 +44,10 @@ async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
                  ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
                      WHERE usage_account.scope = account.scope
                          AND usage_account.subject = account.subject)
-             END, 0) AS BIGINT) + corrected_nanousd AS rows_nanousd
+             END, 0) AS BIGINT) + corrected_nanousd
+             + COALESCE((SELECT cost_nanousd FROM usage_carried
+                 WHERE usage_carried.scope = account.scope
+                     AND usage_carried.subject = account.subject), 0) AS rows_nanousd
          FROM account ORDER BY scope, subject",
     )
     .fetch_all(store.reader())
