@@ -78,5 +78,9 @@ async fn update(
     })
     .await?;
     let spend = view::spend(state, &key).await?;
-    Ok(Value::Object(view::stored(&key, &spend, state.clock.now())))
+    let mut row = view::stored(&key, &spend, state.clock.now());
+    // LiteLLM: not in this answer.
+    row.remove("token");
+    row.remove("org_id");
+    Ok(Value::Object(row))
 }
