@@ -170,6 +170,17 @@ impl Store {
             .map_err(StoreError::while_doing("checking the store"))
     }
 
+    /// What is wrong with the file, in SQLite's words. PostgreSQL looks after its
+    /// own.
+    pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
+        match self.database {
+            Database::Sqlite { .. } => sqlite::damage(&self.reader)
+                .await
+                .map_err(StoreError::while_doing("checking the store's file")),
+            Database::Postgres => Ok(None),
+        }
+    }
+
     /// Waits for connections to come back and closes them. SQLite: the writer is
     /// the last, because only it may move the write-ahead log into the file.
     pub(crate) async fn close(&self) {

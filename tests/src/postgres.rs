@@ -1,4 +1,4 @@
-//! A private PostgreSQL that starts from a prepared cluster. Its folder is under
+//! A private PostgreSQL, empty or from a prepared cluster. Its folder is under
 //! the system's temporary folder, because the server's own user, which is never
 //! root, must reach it.
 
@@ -30,6 +30,24 @@ impl Drop for Folder {
 }
 
 impl Postgres {
+    /// A new cluster with the one database `postgres`.
+    pub async fn empty(log: &Path) -> Self {
+        let folder = Folder(own_folder().expect("making PostgreSQL's folder"));
+        let mut make = as_its_user(&artefacts::server("postgres").join("initdb"));
+        make.arg("--pgdata").arg(folder.0.join("data"));
+        make.args(["--username=postgres", "--auth=trust", "--no-sync"]);
+        let made = make.current_dir(&folder.0).output();
+        let made = made.expect("running initdb");
+        let errors = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "making a cluster: {errors}");
+        Self::serve(folder, log).await
+    }
+
+    /// The address of its one database.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// Unpacks `cluster`, a tar file that holds the folder `data`, and serves it
     /// on loopback to whoever asks.
     pub async fn start(cluster: &Path, log: &Path) -> Self {
@@ -39,7 +57,10 @@ impl Postgres {
         unpack.stdin(Stdio::from(File::open(cluster).expect("the cluster")));
         let status = unpack.status().expect("running tar");
         assert!(status.success(), "unpacking {}", cluster.display());
+        Self::serve(folder, log).await
+    }
 
+    async fn serve(folder: Folder, log: &Path) -> Self {
         let port = ports::free();
         let mut command = as_its_user(&artefacts::server("postgres").join("postgres"));
         command

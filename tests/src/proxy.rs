@@ -17,7 +17,8 @@ use crate::{artefacts, eventually, ports, world};
 pub struct Settings {
     pub folder: PathBuf,
     pub master_key: String,
-    /// LiteLLM's `config.yaml`; JSON is YAML.
+    /// LiteLLM's `config.yaml`; JSON is YAML. Without a `database_url` the store
+    /// is an SQLite file in the folder.
     pub config: Value,
 }
 
@@ -28,6 +29,9 @@ pub struct Gateway {
     pub admin: String,
     /// Failpoints of the processes started from now on, `name=action`.
     pub failpoints: Option<&'static str>,
+    /// A shell script that the processes started from now on are run by, which
+    /// ends in `exec "$@"`.
+    pub script: Option<&'static str>,
     process: Option<Process>,
     http: reqwest::Client,
 }
@@ -39,6 +43,7 @@ impl Gateway {
             admin: format!("http://127.0.0.1:{}", ports::free()),
             settings,
             failpoints: None,
+            script: None,
             process: None,
             http: world::http(),
         };
@@ -72,7 +77,10 @@ impl Gateway {
         if let Some(failpoints) = self.failpoints {
             command.env("FAILPOINT", failpoints);
         }
-        command
+        match self.script {
+            None => command,
+            Some(script) => by_script(script, &command),
+        }
     }
 
     /// A command of the gateway's binary with this one's configuration, ports
@@ -96,11 +104,15 @@ impl Gateway {
                 "LLM_PROXY_ADMIN_LISTEN",
                 self.admin.trim_start_matches("http://"),
             )
-            .env("LLM_PROXY_LOG", "trace")
-            .env(
+            .env("LLM_PROXY_LOG", "trace");
+        let database_url = &self.settings.config["general_settings"]["database_url"];
+        match database_url.is_null() {
+            true => command.env(
                 "DATABASE_URL",
                 format!("sqlite://{}", self.database().display()),
-            );
+            ),
+            false => command.env_remove("DATABASE_URL"),
+        };
         command
     }
 
@@ -228,6 +240,25 @@ impl Gateway {
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or_default())
     }
+}
+
+/// The same command, run by a shell script that ends in `exec "$@"`.
+fn by_script(script: &str, command: &Command) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
 }
 
 /// The smallest request for a model.

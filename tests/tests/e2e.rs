@@ -35,6 +35,8 @@ mod budget;
 mod crash;
 #[path = "e2e/documentation.rs"]
 mod documentation;
+#[path = "e2e/durability.rs"]
+mod durability;
 #[path = "e2e/engine_process.rs"]
 mod engine_process;
 #[path = "e2e/gateway_input.rs"]
@@ -67,6 +69,8 @@ mod sdk_examples;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
+#[path = "e2e/slow_durability.rs"]
+mod slow_durability;
 #[path = "e2e/slow_litellm.rs"]
 mod slow_litellm;
 #[path = "e2e/slow_litellm_recorded.rs"]

@@ -27,6 +27,8 @@ pub(crate) enum CommandError {
         "the audit trail was changed after it was written: row {0} is the first that is not as it was, or does not follow the one before it"
     )]
     Tampered(i64),
+    #[error("the store's file is damaged, restore a backup: {0}")]
+    Damaged(String),
     #[error("there is no posting {0}: a warning names each that was estimated, when it is made")]
     NotFound(Uuid),
     #[error("the posting {0} was counted, not estimated: there is nothing to release")]
@@ -40,6 +42,9 @@ pub(crate) enum CommandError {
 /// an account's total is not the sum of its rows.
 pub(crate) async fn verify(database_url: &str) -> Result<(), CommandError> {
     let store = Store::open(database_url).await?;
+    if let Some(damage) = store.damage().await? {
+        return Err(CommandError::Damaged(damage));
+    }
     let found = compare(&store).await;
     let trail = audit::verify(&store).await;
     store.close().await;

@@ -95,6 +95,14 @@ pub(super) async fn probe_write(writer: &AnyPool) -> Result<(), sqlx::Error> {
         .map(drop)
 }
 
+/// What SQLite itself finds wrong with its file; nothing where it is whole.
+pub(super) async fn damage(reader: &AnyPool) -> Result<Option<String>, sqlx::Error> {
+    let found: String = sqlx::query_scalar("PRAGMA integrity_check(1)")
+        .fetch_one(reader)
+        .await?;
+    Ok((found != "ok").then_some(found))
+}
+
 /// After a failed commit SQLite may have rolled back by itself. The driver
 /// then still counts a transaction, and would begin no other one for ever:
 /// the pool replaces such a connection.
@@ -200,6 +208,20 @@ mod tests {
         }
     }
 
+    /// What only a power cut would show: each commit waits for the disk.
+    #[tokio::test]
+    async fn f1_a_commit_is_on_the_disk_when_it_is_acknowledged() {
+        let (store, _folder) = temporary().await;
+        for (pragma, expected) in [("synchronous", "2"), ("journal_mode", "wal")] {
+            let asked = format!("SELECT CAST({pragma} AS TEXT) FROM pragma_{pragma}");
+            let found: String = sqlx::query_scalar(sqlx::AssertSqlSafe(asked))
+                .fetch_one(&store.writer)
+                .await
+                .unwrap();
+            assert_eq!(found, expected, "{pragma}");
+        }
+    }
+
     #[tokio::test]
     async fn a_second_opening_of_the_same_file_is_refused_while_the_first_lives() {
         let (store, folder) = temporary().await;
@@ -250,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_writer_is_replaced_after_a_commit_that_sqlite_undid_by_itself() {
+    async fn f2_the_writer_is_replaced_after_a_commit_that_sqlite_undid_by_itself() {
         let (store, _folder) = temporary().await;
         let mut write = store.begin_write().await.unwrap();
         sqlx::query("ROLLBACK").execute(&mut *write).await.unwrap();
