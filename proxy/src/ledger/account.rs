@@ -20,7 +20,7 @@ const REFUSAL_LIFE: Duration = Duration::from_secs(1);
 const BUSY_SETTLES: u32 = 10;
 /// Claiming ahead takes at most this part of what is left, so that it shrinks
 /// as the limit comes near.
-const AHEAD_DIVISOR: i64 = 8;
+pub(crate) const AHEAD_DIVISOR: i64 = 8;
 
 /// One account as one process sees it.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Account {
     held: NanoUsd,
     burn: Burn,
     touched: Duration,
+    /// When something was last asked for ahead and has not been answered.
+    asked_ahead: Option<Duration>,
     refusal: Option<Refusal>,
     changes: u64,
 }
@@ -117,10 +119,14 @@ impl Account {
             return Take::Refused;
         }
         self.held = self.allotted;
+        let ahead = self.ahead(missing, now);
+        if ahead > NanoUsd::ZERO {
+            self.asked_ahead = Some(now);
+        }
         Take::Short {
             partial: free,
             missing,
-            ahead: self.ahead(missing, now),
+            ahead,
         }
     }
 
@@ -128,6 +134,9 @@ impl Account {
     pub(crate) fn granted(&mut self, amount: NanoUsd, missing: NanoUsd, standing: Standing) {
         self.limit = standing.limit;
         self.refusal = None;
+        if amount > missing {
+            self.asked_ahead = None;
+        }
         self.allotted = self.allotted.saturating_add(amount);
         self.held = self.held.saturating_add(missing.min(amount));
     }
@@ -273,7 +282,12 @@ impl Account {
         self.refusal = None;
     }
 
+    /// Once for all the calls that find nothing left while the store answers.
     fn ahead(&self, missing: NanoUsd, now: Duration) -> NanoUsd {
+        let is_recent = |asked| now.saturating_sub(asked) < REFUSAL_LIFE;
+        if self.asked_ahead.is_some_and(is_recent) {
+            return NanoUsd::ZERO;
+        }
         let burn = self.burn.a_second(now);
         let Some(limit) = self.limit else {
             return burn;

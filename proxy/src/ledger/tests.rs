@@ -7,6 +7,7 @@
     reason = "it counts each assertion as a branch"
 )]
 
+mod batches;
 mod places;
 mod processes;
 mod shared;

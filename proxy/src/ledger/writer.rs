@@ -29,6 +29,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often a process without work says that it lives, where others share its
 /// store; and how often it looks for one that does not.
 const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Between two batches of postings alone, so that a store sees ten a second of a
+/// busy process; a claim takes along at once what has come together.
+const LINGER: Duration = Duration::from_millis(100);
 /// An account that nothing has used for this long leaves memory.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
@@ -60,6 +63,8 @@ pub(super) struct Writer {
     process: Uuid,
     /// The number of the last batch that was begun.
     batch: i64,
+    /// When the last batch was begun.
+    written: Option<Instant>,
     contact: Contact,
     unknown: Option<Unknown>,
 }
@@ -99,6 +104,7 @@ impl Writer {
             stale: Vec::new(),
             process,
             batch: 0,
+            written: None,
             contact: Contact::new(Instant::now()),
             unknown: None,
         }
@@ -109,19 +115,24 @@ impl Writer {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut received = Vec::with_capacity(BATCH_MAX);
         loop {
+            let due = self.written.map_or_else(Instant::now, |at| at + LINGER);
             tokio::select! {
                 count = self.commands.recv_many(&mut received, BATCH_MAX) => {
                     if count == 0 {
                         break;
                     }
                 }
+                () = tokio::time::sleep_until(due), if !self.owed.is_empty() => {}
                 _ = tick.tick() => {
                     self.sweep();
                     self.show_up().await;
                 }
             }
             let (claims, flushes) = self.sort(&mut received);
-            self.write(claims).await;
+            let is_asked = !claims.is_empty() || !flushes.is_empty();
+            if is_asked || Instant::now() >= due {
+                self.write(claims).await;
+            }
             self.refresh().await;
             for flushed in flushes {
                 // Who no longer waits does not mind.
@@ -151,6 +162,7 @@ impl Writer {
         if self.owed.is_empty() && claims.is_empty() {
             return;
         }
+        self.written = Some(Instant::now());
         if !self.resolve_unknown().await {
             answer_all(claims, ClaimError::StoreUnavailable);
             return;
@@ -160,10 +172,12 @@ impl Writer {
         let (claims, void) = claims.into_iter().partition(is_current);
         answer_all(void, ClaimError::Swept);
         let owed = self.owed.len();
-        let mut entries = self.owed.clone();
-        entries.extend(claims.iter().map(|(claim, _)| Entry::Claim(claim.clone())));
+        let claimed = claims.iter().map(|(claim, _)| Entry::Claim(claim.clone()));
+        self.owed.extend(claimed);
         self.batch += 1;
-        match apply(&self.store, self.process, self.batch, &entries).await {
+        let applied = apply(&self.store, self.process, self.batch, &self.owed).await;
+        self.owed.truncate(owed);
+        match applied {
             Ok(outcomes) => {
                 self.contact.made(Instant::now());
                 self.drop_owed(owed);
@@ -176,7 +190,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    entries = entries.len(),
+                    entries = owed + claims.len(),
                     "writing the ledger"
                 );
                 if let ApplyError::Unknown { outcomes, .. } = error {

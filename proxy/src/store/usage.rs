@@ -4,13 +4,14 @@
 //! that a row and the total it adds to commit together. It keeps no prompt, no
 //! answer and no secret.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use crate::key::{AccountId, SharedAccount, own_key};
+use crate::key::{AccountId, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
 
@@ -34,56 +35,119 @@ pub(crate) struct UsageRow {
     pub(crate) finished_at: DateTime<Utc>,
 }
 
-/// Writes a row unless the request has one. True where it was written.
-pub(super) async fn insert(
-    connection: &mut AnyConnection,
-    row: &UsageRow,
-) -> Result<bool, sqlx::Error> {
-    let result = sqlx::query(
-        "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
-             completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
-             started_at_us, finished_at_us)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         ON CONFLICT (request_id) DO NOTHING",
-    )
-    .bind(row.request_id.to_string())
-    .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
-    .bind(&row.model)
-    .bind(&row.deployment_id)
-    .bind(count(row.usage.prompt_tokens))
-    .bind(count(row.usage.completion_tokens))
-    .bind(count(row.usage.cached_tokens))
-    .bind(row.cost.nanos())
-    .bind(i64::from(row.estimated))
-    .bind(i64::from(row.streamed))
-    .bind(i64::from(row.status))
-    .bind(row.started_at.timestamp_micros())
-    .bind(row.finished_at.timestamp_micros())
-    .execute(&mut *connection)
-    .await?;
-    if result.rows_affected() != 1 {
-        return Ok(false);
+/// Rows a statement: a text for each of these sizes, because a connection
+/// prepares each text once.
+const SIZES: [usize; 3] = [64, 8, 1];
+const COLUMNS: usize = 13;
+const ACCOUNT_COLUMNS: usize = 3;
+
+static INSERT: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let mut text = String::from(
+            "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
+                 completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
+                 started_at_us, finished_at_us) VALUES ",
+        );
+        push_rows(&mut text, rows, COLUMNS);
+        text.push_str(" ON CONFLICT (request_id) DO NOTHING RETURNING request_id");
+        text
+    })
+});
+
+static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let mut text =
+            String::from("INSERT INTO usage_account (scope, subject, request_id) VALUES ");
+        push_rows(&mut text, rows, ACCOUNT_COLUMNS);
+        text
+    })
+});
+
+/// `($1, $2), ($3, $4)` for two rows of two columns.
+fn push_rows(text: &mut String, rows: usize, columns: usize) {
+    for number in 1..=rows * columns {
+        text.push_str(match (number % columns, number) {
+            (1, 1) => "($",
+            (1, _) => "), ($",
+            _ => ", $",
+        });
+        text.push_str(&number.to_string());
     }
-    for account in row.accounts.iter() {
-        if let AccountId::Shared(shared) = account {
-            insert_account(connection, row.request_id, shared).await?;
-        }
-    }
-    Ok(true)
+    text.push(')');
 }
 
-async fn insert_account(
+/// Writes each row unless its request has one; answers whose was written. Of two
+/// rows of one request the first is.
+pub(super) async fn insert(
     connection: &mut AnyConnection,
-    request_id: Uuid,
-    account: &SharedAccount,
+    rows: &[&UsageRow],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let mut written = HashSet::with_capacity(rows.len());
+    for (size, rows) in in_sizes(rows) {
+        let mut query = sqlx::query_scalar(INSERT[size].as_str());
+        for row in rows {
+            query = query
+                .bind(row.request_id.to_string())
+                .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
+                .bind(row.model.clone())
+                .bind(row.deployment_id.clone())
+                .bind(count(row.usage.prompt_tokens))
+                .bind(count(row.usage.completion_tokens))
+                .bind(count(row.usage.cached_tokens))
+                .bind(row.cost.nanos())
+                .bind(i64::from(row.estimated))
+                .bind(i64::from(row.streamed))
+                .bind(i64::from(row.status))
+                .bind(row.started_at.timestamp_micros())
+                .bind(row.finished_at.timestamp_micros());
+        }
+        let ids: Vec<String> = query.fetch_all(&mut *connection).await?;
+        let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
+        for id in ids {
+            written.insert(id.parse().map_err(damaged)?);
+        }
+    }
+    insert_accounts(connection, rows, &written).await?;
+    Ok(written)
+}
+
+async fn insert_accounts(
+    connection: &mut AnyConnection,
+    rows: &[&UsageRow],
+    written: &HashSet<Uuid>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO usage_account (scope, subject, request_id) VALUES ($1, $2, $3)")
-        .bind(account.scope.as_str())
-        .bind(account.subject())
-        .bind(request_id.to_string())
-        .execute(connection)
-        .await
-        .map(drop)
+    let mut left = written.clone();
+    let mut accounts = Vec::new();
+    for row in rows.iter().filter(|row| left.remove(&row.request_id)) {
+        let shared = row.accounts.iter().filter_map(|account| match account {
+            AccountId::Shared(shared) => Some((row.request_id, shared)),
+            AccountId::Key(_) => None,
+        });
+        accounts.extend(shared);
+    }
+    for (size, accounts) in in_sizes(&accounts) {
+        let mut query = sqlx::query(INSERT_ACCOUNTS[size].as_str());
+        for (request_id, account) in accounts {
+            query = query
+                .bind(account.scope.as_str())
+                .bind(account.subject())
+                .bind(request_id.to_string());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// All of them, each time as many as the largest statement takes that they fill,
+/// with the place of its size.
+fn in_sizes<T>(all: &[T]) -> impl Iterator<Item = (usize, &[T])> {
+    let mut left = all;
+    std::iter::from_fn(move || {
+        let size = SIZES.iter().position(|size| *size <= left.len())?;
+        let (now, later) = left.split_at(SIZES[size]);
+        left = later;
+        Some((size, now))
+    })
 }
 
 fn count(tokens: u64) -> i64 {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{ALLOTTED_MAX_NANOS, ApplyError, estimate, process, read_standing};
 use crate::key::AccountId;
-use crate::ledger::account::Standing;
+use crate::ledger::account::{AHEAD_DIVISOR, Standing};
 use crate::ledger::entry::{Claim, Entry, Grant, Outcome, Posting};
 use crate::money::NanoUsd;
 use crate::store::{Store, StoreError, usage};
@@ -64,9 +64,18 @@ async fn change_books(
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut changes = Changes::default();
     let mut outcomes = Vec::with_capacity(entries.len());
+    let rows = entries.iter().filter_map(|entry| match entry {
+        Entry::Post(posting) => Some(&posting.row),
+        Entry::Return { .. } | Entry::Claim(_) => None,
+    });
+    let mut written = usage::insert(connection, &rows.collect::<Vec<_>>()).await?;
     for entry in entries {
         outcomes.push(match entry {
-            Entry::Post(posting) => changes.post(connection, process, posting).await?,
+            Entry::Post(posting) if written.remove(&posting.row.request_id) => {
+                changes.post(connection, process, posting).await?;
+                Outcome::Posted
+            }
+            Entry::Post(_) => Outcome::AlreadyPosted,
             Entry::Return {
                 process: owner,
                 account,
@@ -119,18 +128,15 @@ impl Changes {
         connection: &mut AnyConnection,
         process: Uuid,
         posting: &Posting,
-    ) -> Result<Outcome, sqlx::Error> {
+    ) -> Result<(), sqlx::Error> {
         let row = &posting.row;
-        if !usage::insert(connection, row).await? {
-            return Ok(Outcome::AlreadyPosted);
-        }
         for (account, release) in row.accounts.iter().zip(posting.releases) {
             let change = self.of(account);
             change.posted_nanos = change.posted_nanos.saturating_add(row.cost.nanos());
             self.release(connection, (process, posting.process), account, release)
                 .await?;
         }
-        Ok(Outcome::Posted)
+        Ok(())
     }
 
     /// Takes an amount off the allotment of `owner`. Where that process was taken
@@ -159,15 +165,13 @@ impl Changes {
         for (at, account) in claim.asked() {
             let change = self.of(account);
             let least = claim.least[at];
-            let most = least.saturating_add(claim.ahead[at]);
-            let fitting = [most, least]
-                .into_iter()
-                .find(|amount| change.fits(*amount));
-            let Some(amount) = fitting else {
+            if !change.fits(least) {
                 let standing = change.standing.unwrap_or_default();
                 self.take_back(claim, &grants);
                 return Outcome::Refused { at, standing };
-            };
+            }
+            let most = least.saturating_add(change.ahead(least, claim.ahead[at]));
+            let amount = if change.fits(most) { most } else { least };
             grants.push(Grant {
                 at,
                 amount,
@@ -196,6 +200,18 @@ impl Change {
         let allotted = standing.allotted.nanos().saturating_add(amount.nanos());
         let used = standing.posted.nanos().saturating_add(allotted);
         allotted <= ALLOTTED_MAX_NANOS && standing.limit.is_none_or(|limit| used <= limit.nanos())
+    }
+
+    /// How much of `asked` goes with a claim: a part of what is left then, by what
+    /// all processes have taken, so that it shrinks as the limit comes near.
+    fn ahead(&self, least: NanoUsd, asked: NanoUsd) -> NanoUsd {
+        let standing = self.standing.unwrap_or_default();
+        let Some(limit) = standing.limit else {
+            return asked;
+        };
+        let used = standing.posted.saturating_add(standing.allotted);
+        let left = limit.saturating_sub(used.saturating_add(least));
+        asked.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
     }
 
     fn grant(&mut self, amount: NanoUsd) -> Standing {

@@ -45,18 +45,26 @@ pub(crate) async fn recover(
             continue;
         }
         let posted = post_all(&mut transaction, &dead, now).await;
-        let posted = posted.map_err(failed())?;
+        let Some(posted) = posted.map_err(failed())? else {
+            // It stays allotted, so nothing is spent twice.
+            tracing::error!(
+                process = dead,
+                "what a dead process had allotted is left to a version that knows all its accounts"
+            );
+            continue;
+        };
         transaction.commit().await.map_err(failed())?;
         recovered.extend(posted);
     }
     Ok(recovered)
 }
 
+/// None where an account cannot be read, as one of a newer version.
 async fn post_all(
     connection: &mut AnyConnection,
     process: &str,
     now: DateTime<Utc>,
-) -> Result<Vec<Recovered>, sqlx::Error> {
+) -> Result<Option<Vec<Recovered>>, sqlx::Error> {
     let rows =
         sqlx::query("SELECT scope, subject, amount_nanousd FROM allotment WHERE process = $1")
             .bind(process)
@@ -67,11 +75,13 @@ async fn post_all(
         let scope = row.try_get::<String, _>("scope")?;
         let subject = row.try_get::<String, _>("subject")?;
         let amount = NanoUsd::from_nanos(row.try_get("amount_nanousd")?);
-        if let Some(account) = AccountId::parse(&scope, &subject)
-            && amount > NanoUsd::ZERO
-        {
-            left.push((scope, subject, account, amount));
+        if amount == NanoUsd::ZERO {
+            continue;
         }
+        let Some(account) = AccountId::parse(&scope, &subject) else {
+            return Ok(None);
+        };
+        left.push((scope, subject, account, amount));
     }
     // The order of every batch, so that none waits for another in a circle.
     left.sort();
@@ -79,7 +89,7 @@ async fn post_all(
     for (_, _, account, amount) in left {
         let request_id = estimate::id_of(process, &account);
         let row = estimated(account.clone(), request_id, amount, now);
-        usage::insert(connection, &row).await?;
+        usage::insert(connection, &[&row]).await?;
         post(connection, &account, amount.nanos(), amount).await?;
         recovered.push(Recovered {
             account,
@@ -91,7 +101,7 @@ async fn post_all(
         .bind(process)
         .execute(connection)
         .await?;
-    Ok(recovered)
+    Ok(Some(recovered))
 }
 
 fn estimated(account: AccountId, request_id: Uuid, cost: NanoUsd, now: DateTime<Utc>) -> UsageRow {
