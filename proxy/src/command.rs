@@ -1,6 +1,7 @@
 //! Owns the subcommands and their arguments. Called by `main`.
 
 mod healthcheck;
+mod keys_import;
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -45,6 +46,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Work on the keys in the store.
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+        /// As given to `serve`, to find the store.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
     /// Examine the books of a stopped gateway.
     Ledger {
         #[command(subcommand)]
@@ -52,6 +61,20 @@ enum Command {
         /// As given to `serve`, to find the store.
         #[arg(long, value_name = "FILE", global = true)]
         config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Take keys over from an export of LiteLLM's table `LiteLLM_VerificationToken`
+    /// (a JSON array, or one JSON object a line): they keep working, with their
+    /// limits and spend. Keys that exist already are left alone.
+    Import {
+        file: PathBuf,
+        /// Give keys that exist the rules of the file, and bring deleted ones back;
+        /// of what was spent here and there, the higher counts.
+        #[arg(long)]
+        replace: bool,
     },
 }
 
@@ -75,6 +98,8 @@ pub(crate) enum CommandError {
     Health(#[from] healthcheck::HealthError),
     #[error(transparent)]
     Ledger(#[from] ledger::command::CommandError),
+    #[error(transparent)]
+    Import(#[from] keys_import::ImportError),
     #[error("writing the answer: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -102,6 +127,13 @@ pub(crate) fn run() -> Result<(), CommandError> {
         Some(Command::CheckConfig { file }) => check_config(file, &environment),
         Some(Command::Healthcheck { config }) => {
             Ok(runtime.block_on(healthcheck::run(config, &environment))?)
+        }
+        Some(Command::Keys {
+            command: KeysCommand::Import { file, replace },
+            config,
+        }) => {
+            let url = database_url(config, &environment)?;
+            Ok(keys_import::run(&runtime, &url, &file, replace)?)
         }
         Some(Command::Ledger { command, config }) => {
             let url = database_url(config, &environment)?;

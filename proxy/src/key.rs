@@ -121,6 +121,34 @@ impl KeyType {
 }
 
 impl Key {
+    /// A key that may do everything an ordinary key may, without an end.
+    pub(crate) fn new(hash: KeyHash, key_name: String, now: DateTime<Utc>) -> Self {
+        Self {
+            hash,
+            account: hash,
+            value_ends_at: None,
+            key_name,
+            alias: None,
+            models: Vec::new(),
+            max_budget: None,
+            limits: Limits::default(),
+            accounts: accounts(hash, []),
+            model_accounts: BTreeMap::new(),
+            rates: AllRates::default(),
+            expires_at: None,
+            blocked: false,
+            metadata: Map::new(),
+            key_type: KeyType::Default,
+            allowed_routes: Vec::new(),
+            scopes: Scopes::default(),
+            allowed_cidrs: Vec::new(),
+            user_id: None,
+            team_id: None,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+
     /// An expiry is the first moment at which the key is refused.
     pub(crate) fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|expiry| expiry <= now)
@@ -194,28 +222,6 @@ impl Key {
 /// A key without rules, for the tests of every module.
 #[cfg(test)]
 pub(crate) fn fixture(text: &str) -> Key {
-    Key {
-        hash: KeyHash::of(text),
-        account: KeyHash::of(text),
-        value_ends_at: None,
-        key_name: "sk-...test".to_owned(),
-        alias: None,
-        models: Vec::new(),
-        max_budget: None,
-        limits: Limits::default(),
-        accounts: accounts(KeyHash::of(text), []),
-        model_accounts: BTreeMap::new(),
-        rates: AllRates::default(),
-        expires_at: None,
-        blocked: false,
-        metadata: Map::new(),
-        key_type: KeyType::Default,
-        allowed_routes: Vec::new(),
-        scopes: Scopes::default(),
-        allowed_cidrs: Vec::new(),
-        user_id: None,
-        team_id: None,
-        created_at: DateTime::UNIX_EPOCH,
-        updated_at: DateTime::UNIX_EPOCH,
-    }
+    let name = "sk-...test".to_owned();
+    Key::new(KeyHash::of(text), name, DateTime::UNIX_EPOCH)
 }

@@ -117,7 +117,8 @@ impl Asked {
     }
 }
 
-fn instant(text: &str, is_end: bool) -> Option<DateTime<Utc>> {
+/// A date, or a time with or without a zone.
+pub(super) fn instant(text: &str, is_end: bool) -> Option<DateTime<Utc>> {
     if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
         let day = day.and_time(NaiveTime::MIN).and_utc();
         return match is_end {

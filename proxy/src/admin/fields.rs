@@ -213,7 +213,7 @@ fn invalid(kind: &str, name: &str, message: &str) -> ApiError {
     ApiError::validation(kind, ["body", name], message)
 }
 
-fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
+pub(super) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),

@@ -1,15 +1,13 @@
 //! `POST /key/generate`: makes a key and shows it once. The key and its
 //! account begin in one transaction.
 
-use std::collections::BTreeMap;
-
 use axum::{
     extract::{Request, State},
     response::Response,
 };
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     answer, change,
@@ -23,7 +21,7 @@ use crate::{
     auth::Admitted,
     error::ApiError,
     failpoint,
-    key::{self, AllRates, Key, KeyType, Limits, Scopes, Token, TokenError},
+    key::{Key, Token, TokenError},
     store::{self, StoreError},
 };
 
@@ -88,33 +86,11 @@ pub(super) fn chosen(field: &'static str, value: Option<&Value>) -> Result<Token
 }
 
 fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, ApiError> {
-    let mut key = Key {
-        hash: token.hash(),
-        account: token.hash(),
-        value_ends_at: None,
-        key_name: token.masked(),
-        alias: fields.alias.clone().flatten(),
-        models: Vec::new(),
-        max_budget: None,
-        limits: Limits::default(),
-        accounts: key::accounts(token.hash(), []),
-        model_accounts: BTreeMap::new(),
-        rates: AllRates::default(),
-        expires_at: match fields.duration.flatten() {
-            Some(span) => Some(span.after(now).ok_or_else(bad_duration)?),
-            None => None,
-        },
-        blocked: false,
-        metadata: Map::new(),
-        key_type: KeyType::Default,
-        allowed_routes: Vec::new(),
-        scopes: Scopes::default(),
-        allowed_cidrs: Vec::new(),
-        user_id: None,
-        team_id: None,
-        created_at: now,
-        updated_at: now,
-    };
+    let mut key = Key::new(token.hash(), token.masked(), now);
+    key.alias = fields.alias.clone().flatten();
+    if let Some(span) = fields.duration.flatten() {
+        key.expires_at = Some(span.after(now).ok_or_else(bad_duration)?);
+    }
     fields.apply(&mut key);
     Ok(key)
 }

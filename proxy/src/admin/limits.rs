@@ -19,7 +19,7 @@ use crate::{
         AccountId, BUDGET_LIMITS_MAX, BudgetLimit, Key, LIMITED_MODELS_MAX, Limits, OwnBudget,
         Period,
     },
-    store,
+    store::{self, StoreError},
 };
 
 /// Far above the name of any model.
@@ -272,7 +272,7 @@ pub(super) async fn define(
     write: &mut AnyConnection,
     key: &Key,
     clock: &Clock,
-) -> Result<Vec<AccountId>, ApiError> {
+) -> Result<Vec<AccountId>, StoreError> {
     let mut changed = Vec::new();
     let own = key.own_account();
     if store::ledger::set_limit(write, &own, key.lifetime_budget()).await? {

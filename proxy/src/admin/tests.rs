@@ -9,6 +9,7 @@ mod bounds;
 mod changes;
 mod cidrs;
 mod ended_callers;
+mod import;
 mod limits;
 mod listing;
 mod many;

@@ -55,34 +55,51 @@ pub(crate) struct AuditRow {
     pub(crate) hash: String,
 }
 
-/// Writes one change down. `write` comes from `begin_write`: those transactions
-/// run one at a time over all processes, so the chain has no branches.
+/// Writes one change down, as [`append_all`].
 pub(crate) async fn append(write: &mut AnyConnection, entry: &Entry) -> Result<(), StoreError> {
+    append_all(write, std::slice::from_ref(entry)).await
+}
+
+/// Writes changes down in their order. `write` comes from `begin_write`: those
+/// transactions run one at a time over all processes, so the chain has no
+/// branches.
+pub(crate) async fn append_all(
+    write: &mut AnyConnection,
+    entries: &[Entry],
+) -> Result<(), StoreError> {
     let failed = || StoreError::while_doing("writing the audit trail");
     let last = sqlx::query("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1")
         .fetch_optional(&mut *write)
         .await
         .map_err(failed())?;
-    let (id, previous_hash) = match last {
+    let (mut id, mut previous_hash) = match last {
         Some(row) => (
             row.try_get::<i64, _>("id").map_err(failed())? + 1,
             row.try_get("hash").map_err(failed())?,
         ),
         None => (1, FIRST.to_owned()),
     };
-    let mut row = AuditRow {
-        id,
-        at_us: entry.at.timestamp_micros(),
-        actor: entry.actor.clone(),
-        action: entry.action.to_owned(),
-        subject: entry.subject.clone(),
-        before: entry.before.as_ref().map(Value::to_string),
-        after: entry.after.as_ref().map(Value::to_string),
-        vault_request_id: entry.vault_request_id.clone(),
-        previous_hash,
-        hash: String::new(),
-    };
-    row.hash = row.digest();
+    for entry in entries {
+        let mut row = AuditRow {
+            id,
+            at_us: entry.at.timestamp_micros(),
+            actor: entry.actor.clone(),
+            action: entry.action.to_owned(),
+            subject: entry.subject.clone(),
+            before: entry.before.as_ref().map(Value::to_string),
+            after: entry.after.as_ref().map(Value::to_string),
+            vault_request_id: entry.vault_request_id.clone(),
+            previous_hash,
+            hash: String::new(),
+        };
+        row.hash = row.digest();
+        (id, previous_hash) = (id + 1, row.hash.clone());
+        insert(write, row).await.map_err(failed())?;
+    }
+    Ok(())
+}
+
+async fn insert(write: &mut AnyConnection, row: AuditRow) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO audit (id, at_us, actor, action, subject, before_json, after_json,
              vault_request_id, previous_hash, hash)
@@ -101,7 +118,6 @@ pub(crate) async fn append(write: &mut AnyConnection, entry: &Entry) -> Result<(
     .execute(write)
     .await
     .map(drop)
-    .map_err(failed())
 }
 
 impl AuditRow {

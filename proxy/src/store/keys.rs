@@ -4,6 +4,7 @@
 
 mod count;
 pub(crate) mod earlier;
+pub(crate) mod import;
 mod list;
 mod many;
 
