@@ -118,7 +118,7 @@ pub(super) async fn kill_rounds(scene: &mut Scene, rounds: usize) {
         gateway.kill_hard();
         writers.join_all().await;
         gateway.start_again().await;
-        let acknowledged = acknowledged.lock().expect("the list");
+        let acknowledged = std::mem::take(&mut *acknowledged.lock().expect("the list"));
         for (aliases, expected) in [(&acknowledged.made, 1), (&acknowledged.deleted, 0)] {
             for alias in aliases {
                 let path = format!("/key/list?key_alias={alias}");
