@@ -44,6 +44,11 @@ pub(crate) struct Answer {
 
 impl Gateway {
     pub(crate) async fn start() -> Self {
+        Self::start_on(Database::new().await).await
+    }
+
+    /// On a database that need not be empty.
+    pub(crate) async fn start_on(database: Database) -> Self {
         let clock = Clock::manual("2027-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let variables = [
             ("LLM_PROXY_MASTER_KEY", MASTER),
@@ -54,7 +59,6 @@ impl Gateway {
             dev: true,
         };
         let (config, _) = resolve(&options, &Environment::of(&variables)).unwrap();
-        let database = Database::new().await;
         let store = database.open().await;
         let tasks = Tasks::new();
         let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();

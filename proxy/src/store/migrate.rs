@@ -33,3 +33,6 @@ pub(super) async fn run(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;
