@@ -9,6 +9,7 @@
 
 pub(crate) mod account;
 mod books;
+mod claim;
 pub(crate) mod command;
 pub(crate) mod entry;
 mod hold;
@@ -30,8 +31,9 @@ pub(crate) use self::place::{Left, Place, RateExceeded};
 pub(crate) use self::position::Position;
 
 use self::account::{Account, Standing};
-use self::books::{Books, Short, TakeAll};
-use self::entry::{Amounts, Claim, Entry, Outcome};
+use self::books::{Books, TakeAll};
+use self::claim::{CLAIM_TIMEOUT, ClaimError};
+use self::entry::{Amounts, Entry};
 use self::hold::Reserved;
 use self::rates::Gauges;
 use self::writer::{Command, Writer};
@@ -46,8 +48,6 @@ use crate::store::{self, Store, StoreError};
 /// Postings that wait for a store which does not take them. Beyond this many no
 /// call is admitted: spend that cannot be recorded must not be made.
 const BACKLOG_MAX: usize = 10_000;
-/// How long an admission waits for the store to answer a claim.
-const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// A refused claim is tried again where the account has changed in the
 /// meantime, so that a hold which was just released is not overlooked.
 const CLAIM_TRIES: usize = 4;
@@ -84,18 +84,6 @@ struct Shared {
     store: Store,
     clock: Clock,
     started: Instant,
-}
-
-/// A claim's answer.
-type ClaimAnswer = Result<Reserved, ClaimError>;
-
-#[derive(Debug, Clone, Copy)]
-enum ClaimError {
-    /// By the account at this place among the call's.
-    Refused(usize),
-    /// This process was taken for dead, and what the call held is void.
-    Swept,
-    StoreUnavailable,
 }
 
 impl Ledger {
@@ -136,7 +124,7 @@ impl Ledger {
             return Err(HoldError::StoreUnavailable);
         }
         call.accounts = self.current(&call.accounts).await?;
-        let mut tries = 0;
+        let (started, mut tries) = (Instant::now(), 0);
         loop {
             let now = self.0.now();
             let (process, taken) = self.0.take(&call.accounts, upper, now);
@@ -154,10 +142,11 @@ impl Ledger {
                     Ok(reserved) => return Ok(Hold::new(self.clone(), call, upper, reserved)),
                     Err(ClaimError::StoreUnavailable) => return Err(HoldError::StoreUnavailable),
                     Err(ClaimError::Swept) => continue,
-                    Err(ClaimError::Refused(at)) => {
-                        tries += 1;
+                    Err(ClaimError::Refused { at, in_doubt }) => {
+                        tries += usize::from(!in_doubt);
                         let changes = self.0.books().changes(&call.accounts[at]);
-                        if tries < CLAIM_TRIES && changes != short.changes[at] {
+                        let may_fit = changes != short.changes[at] && tries < CLAIM_TRIES;
+                        if (in_doubt || may_fit) && started.elapsed() < CLAIM_TIMEOUT {
                             continue;
                         }
                         at
@@ -256,29 +245,6 @@ impl Ledger {
         }
     }
 
-    /// Claims what the accounts are short of. What is held already is freed
-    /// where the claim fails.
-    async fn claim(
-        &self,
-        accounts: &Arc<[AccountId]>,
-        short: &Short,
-        process: Uuid,
-    ) -> ClaimAnswer {
-        let partial = Reserved::new(&self.0, accounts, short.held, process);
-        let (answer, waiting) = oneshot::channel();
-        let claim = Claim {
-            process,
-            accounts: Arc::clone(accounts),
-            least: short.missing,
-            ahead: short.ahead,
-        };
-        self.0.send(Command::Claim { claim, answer });
-        match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
-            Ok(Ok(answer)) => answer.map(|claimed| partial.join(claimed)),
-            Ok(Err(_)) | Err(_) => Err(ClaimError::StoreUnavailable),
-        }
-    }
-
     fn exceeded(&self, id: &AccountId, needed: NanoUsd) -> HoldError {
         let books = self.0.books();
         let account = books.get(id);
@@ -358,28 +324,6 @@ impl Shared {
         }
     }
 
-    /// Takes the store's answer to a claim into the accounts.
-    fn claimed(self: &Arc<Self>, claim: &Claim, outcome: &Outcome) -> ClaimAnswer {
-        let now = self.now();
-        match outcome {
-            Outcome::Granted(grants) => {
-                self.books().granted(claim, grants);
-                Ok(Reserved::new(
-                    self,
-                    &claim.accounts,
-                    claim.least,
-                    claim.process,
-                ))
-            }
-            Outcome::Refused { at, standing } => {
-                self.books().refused(claim, *at, *standing, now);
-                Err(ClaimError::Refused(*at))
-            }
-            // The store answers a claim with nothing else.
-            _ => Err(ClaimError::StoreUnavailable),
-        }
-    }
-
     /// What the store says of an account's definition now. An account that is being
     /// loaded meanwhile is loaded again.
     fn refresh(&self, account: &AccountId, standing: Standing) {
@@ -389,11 +333,15 @@ impl Shared {
     }
 
     /// Frees a hold of a call that cost nothing and leaves no row.
-    fn release(&self, process: Uuid, accounts: &[AccountId], held: &Amounts) {
+    fn release(&self, process: Uuid, accounts: &[AccountId], held: &Amounts, is_partial: bool) {
         let now = self.now();
         let mut books = self.books();
         // What was held under another name has been posted; it goes off that.
         let surplus = match books.process() == process {
+            true if is_partial => {
+                books.claim_ended(accounts, held);
+                books.release(accounts, held, now)
+            }
             true => books.release(accounts, held, now),
             false => *held,
         };

@@ -30,6 +30,8 @@ pub(crate) struct Account {
     posted: NanoUsd,
     allotted: NanoUsd,
     held: NanoUsd,
+    /// The part of it that is held by calls which wait for an answer to a claim.
+    pending: NanoUsd,
     burn: Burn,
     touched: Duration,
     /// When something was last asked for ahead and has not been answered.
@@ -108,7 +110,15 @@ impl Account {
             // What is left over was granted under the limit of its time, which
             // may have been lowered since.
             if self.exceeds(self.held.saturating_add(need)) {
-                return Take::Refused;
+                return match self.pending {
+                    NanoUsd::ZERO => Take::Refused,
+                    // It may go again; the store knows.
+                    _ => Take::Short {
+                        partial: NanoUsd::ZERO,
+                        missing: need,
+                        ahead: NanoUsd::ZERO,
+                    },
+                };
             }
             self.held = self.held.saturating_add(need);
             return Take::Held;
@@ -136,15 +146,27 @@ impl Account {
         self.refusal = None;
         if amount > missing {
             self.asked_ahead = None;
+            // Who was refused because of it finds it here.
+            self.change();
         }
         self.allotted = self.allotted.saturating_add(amount);
         self.held = self.held.saturating_add(missing.min(amount));
     }
 
     /// The store refused `missing`. What the request held already is released
-    /// apart.
-    pub(crate) fn refused(&mut self, missing: NanoUsd, standing: Standing, now: Duration) {
+    /// before. It is remembered where the account has not changed since the request
+    /// looked, `changes` ago, and nobody holds anything that may go again.
+    pub(crate) fn refused(
+        &mut self,
+        missing: NanoUsd,
+        changes: u64,
+        standing: Standing,
+        now: Duration,
+    ) {
         self.limit = standing.limit;
+        if self.changes != changes || self.pending > NanoUsd::ZERO {
+            return;
+        }
         let smaller = |refusal: Refusal| refusal.until > now && refusal.amount < missing;
         if !self.refusal.is_some_and(smaller) {
             self.refusal = Some(Refusal {
@@ -152,6 +174,25 @@ impl Account {
                 until: now + REFUSAL_LIFE,
             });
         }
+    }
+
+    /// Whether `missing` would have fitted into what the store says, but for what
+    /// others than the request itself hold while they wait for the store.
+    pub(crate) fn is_in_doubt(&self, missing: NanoUsd, own: NanoUsd, standing: Standing) -> bool {
+        let others = self.pending.saturating_sub(own);
+        let used = standing.posted.saturating_add(standing.allotted);
+        let least = used.saturating_sub(others).saturating_add(missing);
+        others > NanoUsd::ZERO && standing.limit.is_some_and(|limit| least <= limit)
+    }
+
+    /// A request that holds this much must claim more, here or of another account.
+    pub(crate) fn claim_begun(&mut self, held: NanoUsd) {
+        self.pending = self.pending.saturating_add(held);
+    }
+
+    /// Its claim is answered.
+    pub(crate) fn claim_ended(&mut self, held: NanoUsd) {
+        self.pending = self.pending.saturating_sub(held);
     }
 
     /// Undoes a [`Account::take`] before anyone could be refused because of it.
@@ -205,6 +246,7 @@ impl Account {
     pub(crate) fn lose_allotment(&mut self) -> NanoUsd {
         let free = self.free();
         (self.held, self.allotted) = (NanoUsd::ZERO, NanoUsd::ZERO);
+        self.pending = NanoUsd::ZERO;
         self.change();
         free
     }
@@ -255,6 +297,11 @@ impl Account {
     /// Set aside by calls of this process that are under way.
     pub(crate) fn held(&self) -> NanoUsd {
         self.held
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pending(&self) -> NanoUsd {
+        self.pending
     }
 
     #[cfg(test)]

@@ -198,10 +198,16 @@ impl Books {
                 }
             }
         }
-        short.map_or(TakeAll::Held, |mut short| {
-            short.held = held;
-            TakeAll::Short(short)
-        })
+        let Some(mut short) = short else {
+            return TakeAll::Held;
+        };
+        for (id, amount) in ids.iter().zip(&held) {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.claim_begun(*amount);
+            }
+        }
+        short.held = held;
+        TakeAll::Short(short)
     }
 
     /// The store granted what was claimed: the call that asked holds it.
@@ -219,10 +225,40 @@ impl Books {
     }
 
     /// The store refused a claim because of the account at this place. What the
-    /// call held already is released apart.
-    pub(super) fn refused(&mut self, claim: &Claim, at: usize, standing: Standing, now: Duration) {
+    /// call held already is released before; `changes` is what it was [`Short`] of.
+    pub(super) fn refused(
+        &mut self,
+        claim: &Claim,
+        at: usize,
+        changes: u64,
+        standing: Standing,
+        now: Duration,
+    ) {
         if let Some(account) = self.accounts.get_mut(&claim.accounts[at]) {
-            account.refused(claim.least[at], standing, now);
+            account.refused(claim.least[at], changes, standing, now);
+        }
+    }
+
+    /// Whether a claim that the store refused would have fitted, but for what
+    /// others hold that wait for an answer too. `own` is what the call itself holds.
+    pub(super) fn is_in_doubt(
+        &self,
+        claim: &Claim,
+        at: usize,
+        own: NanoUsd,
+        standing: Standing,
+    ) -> bool {
+        let account = self.accounts.get(&claim.accounts[at]);
+        account.is_some_and(|account| account.is_in_doubt(claim.least[at], own, standing))
+    }
+
+    /// What a call held while it claimed the rest is a hold like any other now, or
+    /// is about to be released.
+    pub(super) fn claim_ended(&mut self, ids: &[AccountId], partial: &Amounts) {
+        for (id, amount) in ids.iter().zip(partial) {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.claim_ended(*amount);
+            }
         }
     }
 

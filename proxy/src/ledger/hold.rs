@@ -63,6 +63,8 @@ pub(super) struct Reserved {
     held: Amounts,
     /// The name under which this process holds it.
     process: Uuid,
+    /// The rest is being claimed: it may be refused yet.
+    is_partial: bool,
 }
 
 /// A call's hold. Settle it; dropped unsettled it charges its whole amount as
@@ -92,7 +94,25 @@ impl Reserved {
             accounts: Arc::clone(accounts),
             held,
             process,
+            is_partial: false,
         }
+    }
+
+    /// What [`super::books::Short`] holds.
+    pub(super) fn partial(
+        shared: &Arc<Shared>,
+        accounts: &Arc<[AccountId]>,
+        held: Amounts,
+        process: Uuid,
+    ) -> Self {
+        let mut partial = Self::new(shared, accounts, held, process);
+        partial.is_partial = true;
+        partial
+    }
+
+    /// Of the account at this place.
+    pub(super) fn held_of(&self, at: usize) -> NanoUsd {
+        self.held[at]
     }
 
     /// `amount` held of each account.
@@ -109,8 +129,14 @@ impl Reserved {
         Self::new(shared, accounts, held, process)
     }
 
-    /// Two reservations of one call as one.
+    /// Two reservations of one call as one: its partial one and the rest.
     pub(super) fn join(mut self, mut other: Self) -> Self {
+        if std::mem::take(&mut self.is_partial) {
+            let mut books = self.shared.books();
+            if books.process() == self.process {
+                books.claim_ended(&self.accounts, &self.held);
+            }
+        }
         for (held, more) in self.held.iter_mut().zip(&mut other.held) {
             *held = held.saturating_add(std::mem::take(more));
         }
@@ -140,8 +166,9 @@ impl Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         if self.held != NOTHING {
+            let (accounts, held) = (&self.accounts, &self.held);
             self.shared
-                .release(self.process, &self.accounts, &self.held);
+                .release(self.process, accounts, held, self.is_partial);
         }
     }
 }

@@ -11,6 +11,7 @@ mod batches;
 mod places;
 mod processes;
 mod shared;
+mod waiting;
 mod windows;
 
 use std::sync::Arc;

@@ -13,8 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::entry::{Claim, Entry, Outcome};
-use super::{ClaimAnswer, ClaimError, Shared, recover_dead};
+use super::claim::{ClaimError, Waiting};
+use super::entry::{Entry, Outcome};
+use super::{Shared, recover_dead};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
@@ -38,10 +39,7 @@ const FORGET_AFTER: Duration = Duration::from_secs(600);
 /// What the ledger asks of its writer.
 #[derive(Debug)]
 pub(super) enum Command {
-    Claim {
-        claim: Claim,
-        answer: oneshot::Sender<ClaimAnswer>,
-    },
+    Claim(Waiting),
     /// A posting or a return: it must reach the store, however long it takes.
     Write(Entry),
     /// The limits of these accounts may have changed in the store.
@@ -86,8 +84,6 @@ struct Unknown {
     /// What it allotted to requests that have been told no since.
     granted: Vec<(AccountId, NanoUsd)>,
 }
-
-type Waiting = (Claim, oneshot::Sender<ClaimAnswer>);
 
 impl Writer {
     pub(super) fn new(
@@ -146,8 +142,8 @@ impl Writer {
         let (mut claims, mut flushes) = (Vec::new(), Vec::new());
         for command in received.drain(..) {
             match command {
-                Command::Claim { answer, .. } if answer.is_closed() => {}
-                Command::Claim { claim, answer } => claims.push((claim, answer)),
+                Command::Claim((_, waiter)) if waiter.is_gone() => {}
+                Command::Claim(waiting) => claims.push(waiting),
                 Command::Write(entry) => self.owed.push(entry),
                 Command::Refresh(accounts) => self.stale.extend(accounts),
                 Command::Flush(done) => flushes.push(done),
@@ -181,7 +177,9 @@ impl Writer {
             Ok(outcomes) => {
                 self.contact.made(Instant::now());
                 self.drop_owed(owed);
-                self.answer(claims, outcomes.into_iter().skip(owed));
+                if let Some(shared) = self.shared.upgrade() {
+                    shared.answer(claims, outcomes.into_iter().skip(owed));
+                }
             }
             Err(ApplyError::Swept) => {
                 let answer = self.start_again().await;
@@ -293,17 +291,6 @@ impl Writer {
         }
     }
 
-    fn answer(&self, claims: Vec<Waiting>, outcomes: impl Iterator<Item = Outcome>) {
-        let Some(shared) = self.shared.upgrade() else {
-            return;
-        };
-        for ((claim, answer), outcome) in claims.into_iter().zip(outcomes) {
-            let result = shared.claimed(&claim, &outcome);
-            // A request that has gone drops its reservation, which frees it.
-            let _not_waiting = answer.send(result);
-        }
-    }
-
     /// After the claims of a batch, which tell of limits too: here alone an
     /// account's limit changes in memory, so it follows the store's order.
     async fn refresh(&mut self) {
@@ -382,7 +369,7 @@ fn granted(
 
 fn answer_all(claims: Vec<Waiting>, answer: ClaimError) {
     for (_, waiting) in claims {
-        let _not_waiting = waiting.send(Err(answer));
+        waiting.fail(answer);
     }
 }
 

@@ -89,6 +89,7 @@ impl World {
 
     fn hold(&mut self, need: i64) -> bool {
         let need_nanos = NanoUsd::from_nanos(need);
+        let changes = self.account.changes();
         let admitted = match self.account.take(need_nanos, self.now) {
             Take::Held => true,
             Take::Refused => false,
@@ -104,8 +105,8 @@ impl World {
                 }
                 None => {
                     let standing = self.bank.standing();
-                    self.account.refused(missing, standing, self.now);
                     self.account.release(partial);
+                    self.account.refused(missing, changes, standing, self.now);
                     false
                 }
             },

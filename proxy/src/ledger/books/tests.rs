@@ -102,12 +102,15 @@ impl World {
                 };
                 match self.claim(&claim) {
                     Ok(grants) => {
+                        self.books.claim_ended(accounts, &short.held);
                         self.books.granted(&claim, &grants);
                         true
                     }
                     Err((at, standing)) => {
-                        self.books.refused(&claim, at, standing, self.now);
+                        self.books.claim_ended(accounts, &short.held);
                         let surplus = self.books.release(accounts, &short.held, self.now);
+                        self.books
+                            .refused(&claim, at, short.changes[at], standing, self.now);
                         self.give_back(accounts, &surplus);
                         self.expect_no_room(&accounts[at], need);
                         false

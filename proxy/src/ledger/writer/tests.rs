@@ -8,7 +8,7 @@ use chrono::DateTime;
 
 use super::*;
 use crate::key::KeyHash;
-use crate::ledger::entry::{Amounts, NOTHING, Posting};
+use crate::ledger::entry::{Amounts, Claim, NOTHING, Posting};
 use crate::price::Usage;
 use crate::store::ledger::verify::verify;
 use crate::store::ledger::{set_limit, standing};

@@ -1,0 +1,162 @@
+//! Calls that wait for the store's answer to their claims.
+//!
+//! It owns what such a call holds already, which may be in the way of others and
+//! may go again. What a refused claim held is free before any claim of its batch
+//! is answered, and a refusal that came about by what another waiting call held
+//! is marked, so that it is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::books::Short;
+use super::entry::{Claim, Outcome};
+use super::hold::Reserved;
+use super::writer::Command;
+use super::{Ledger, Shared};
+use crate::key::{ACCOUNTS_MAX, AccountId};
+
+/// How long an admission waits for the store to answer a claim.
+pub(super) const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A claim's answer.
+type ClaimAnswer = Result<Reserved, ClaimError>;
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ClaimError {
+    /// By the account at this place among the call's. In doubt, it was because of
+    /// what another claim held that was not answered yet either.
+    Refused {
+        at: usize,
+        in_doubt: bool,
+    },
+    /// This process was taken for dead, and what the call held is void.
+    Swept,
+    StoreUnavailable,
+}
+
+/// A claim on its way to the store, and who waits for it.
+pub(super) type Waiting = (Claim, Box<Waiter>);
+
+#[derive(Debug)]
+pub(super) struct Waiter {
+    partial: Reserved,
+    /// [`Short::changes`].
+    changes: [u64; ACCOUNTS_MAX],
+    answer: oneshot::Sender<ClaimAnswer>,
+}
+
+impl Ledger {
+    /// Claims what the accounts are short of. What is held already is freed
+    /// where the claim fails.
+    pub(super) async fn claim(
+        &self,
+        accounts: &Arc<[AccountId]>,
+        short: &Short,
+        process: Uuid,
+    ) -> ClaimAnswer {
+        let (answer, waiting) = oneshot::channel();
+        let claim = Claim {
+            process,
+            accounts: Arc::clone(accounts),
+            least: short.missing,
+            ahead: short.ahead,
+        };
+        let waiter = Waiter {
+            partial: Reserved::partial(&self.0, accounts, short.held, process),
+            changes: short.changes,
+            answer,
+        };
+        self.0.send(Command::Claim((claim, Box::new(waiter))));
+        match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(ClaimError::StoreUnavailable),
+        }
+    }
+}
+
+impl Waiter {
+    pub(super) fn is_gone(&self) -> bool {
+        self.answer.is_closed()
+    }
+
+    /// Frees what the call holds, and says why.
+    pub(super) fn fail(self, error: ClaimError) {
+        drop(self.partial);
+        // Who no longer waits does not mind.
+        let _not_waiting = self.answer.send(Err(error));
+    }
+}
+
+impl Shared {
+    /// Takes the store's answers to the claims of a batch into the accounts, and
+    /// passes them on once all are in.
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        claims: Vec<Waiting>,
+        outcomes: impl Iterator<Item = Outcome>,
+    ) {
+        let outcomes = outcomes.collect::<Vec<_>>();
+        let doubts = self.doubts(&claims, &outcomes);
+        let mut answers = Vec::with_capacity(claims.len());
+        for (((claim, waiter), outcome), in_doubt) in claims.into_iter().zip(outcomes).zip(doubts) {
+            let Waiter {
+                partial,
+                changes,
+                answer,
+            } = *waiter;
+            let result = self.claimed(&claim, partial, &changes, &outcome, in_doubt);
+            answers.push((answer, result));
+        }
+        for (waiting, answer) in answers {
+            // A request that has gone drops its reservation, which frees it.
+            let _not_waiting = waiting.send(answer);
+        }
+    }
+
+    /// Of each claim, before anything that these hold is freed.
+    fn doubts(&self, claims: &[Waiting], outcomes: &[Outcome]) -> Vec<bool> {
+        let books = self.books();
+        let both = claims.iter().zip(outcomes);
+        both.map(|((claim, waiter), outcome)| match outcome {
+            Outcome::Refused { at, standing } => {
+                let own = waiter.partial.held_of(*at);
+                books.is_in_doubt(claim, *at, own, *standing)
+            }
+            _ => false,
+        })
+        .collect()
+    }
+
+    fn claimed(
+        self: &Arc<Self>,
+        claim: &Claim,
+        partial: Reserved,
+        changes: &[u64; ACCOUNTS_MAX],
+        outcome: &Outcome,
+        in_doubt: bool,
+    ) -> ClaimAnswer {
+        let now = self.now();
+        match outcome {
+            Outcome::Granted(grants) => {
+                self.books().granted(claim, grants);
+                Ok(partial.join(Reserved::new(
+                    self,
+                    &claim.accounts,
+                    claim.least,
+                    claim.process,
+                )))
+            }
+            Outcome::Refused { at, standing } => {
+                drop(partial);
+                let mut books = self.books();
+                books.refused(claim, *at, changes[*at], *standing, now);
+                Err(ClaimError::Refused { at: *at, in_doubt })
+            }
+            // The store answers a claim with nothing else.
+            _ => Err(ClaimError::StoreUnavailable),
+        }
+    }
+}
