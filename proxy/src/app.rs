@@ -1,6 +1,7 @@
 //! Owns the wiring: what every handler can reach, the order in which things
 //! start, and the order in which they stop. Called by `main`.
 
+mod changes;
 mod retention;
 mod tasks;
 #[cfg(test)]
@@ -90,10 +91,12 @@ async fn open(config: Config) -> Result<AppState, StartError> {
     let (clock, tasks) = (Clock::system(), Tasks::new());
     let store = Store::open(&config.database_url).await?;
     let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;
+    let keys = Cache::new(store.is_shared());
+    changes::follow(&store, &keys, &ledger, &tasks).await?;
     Ok(AppState {
         config: Arc::new(config),
         store,
-        keys: Cache::new(),
+        keys,
         ledger,
         upstream: upstream::Client::new()?,
         refusals: Refusals::default(),

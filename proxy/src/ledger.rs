@@ -11,6 +11,7 @@ pub(crate) mod account;
 mod books;
 mod claim;
 pub(crate) mod command;
+mod elsewhere;
 pub(crate) mod entry;
 mod hold;
 mod place;

@@ -4,6 +4,7 @@
 //! nothing of HTTP. Called by the key cache, the admin API and the ledger.
 
 pub(crate) mod audit;
+pub(crate) mod changes;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod migrate;
@@ -50,7 +51,7 @@ enum Database {
     Sqlite {
         _lock: Arc<File>,
     },
-    Postgres,
+    Postgres(Arc<postgres::Shared>),
 }
 
 /// The store could not answer. The text is for the log, never for a client.
@@ -121,7 +122,7 @@ impl Store {
 
     /// Whether several processes may use it at the same time.
     pub(crate) fn is_shared(&self) -> bool {
-        matches!(self.database, Database::Postgres)
+        matches!(self.database, Database::Postgres(_))
     }
 
     pub(crate) fn reader(&self) -> &AnyPool {
@@ -134,7 +135,7 @@ impl Store {
     pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
         let begun = match self.database {
             Database::Sqlite { .. } => self.writer.begin_with("BEGIN IMMEDIATE").await,
-            Database::Postgres => postgres::begin_alone(&self.writer).await,
+            Database::Postgres(_) => postgres::begin_alone(&self.writer).await,
         };
         begun.map_err(StoreError::while_doing("beginning a write"))
     }
@@ -143,7 +144,7 @@ impl Store {
     pub(crate) async fn begin_batch(&self) -> Result<Transaction<'static, Any>, StoreError> {
         match self.database {
             Database::Sqlite { .. } => self.begin_write().await,
-            Database::Postgres => {
+            Database::Postgres(_) => {
                 let begun = self.writer.begin().await;
                 begun.map_err(StoreError::while_doing("beginning a batch"))
             }
@@ -157,7 +158,7 @@ impl Store {
             *probed = None;
             let written = match self.database {
                 Database::Sqlite { .. } => sqlite::probe_write(&self.writer).await,
-                Database::Postgres => postgres::probe_write(&self.writer).await,
+                Database::Postgres(_) => postgres::probe_write(&self.writer).await,
             };
             written.map_err(StoreError::while_doing("writing to the store"))?;
             *probed = Some(Instant::now());
@@ -177,14 +178,14 @@ impl Store {
             Database::Sqlite { .. } => sqlite::damage(&self.reader)
                 .await
                 .map_err(StoreError::while_doing("checking the store's file")),
-            Database::Postgres => Ok(None),
+            Database::Postgres(_) => Ok(None),
         }
     }
 
     /// Waits for connections to come back and closes them. SQLite: the writer is
     /// the last, because only it may move the write-ahead log into the file.
     pub(crate) async fn close(&self) {
-        if matches!(self.database, Database::Postgres) {
+        if matches!(self.database, Database::Postgres(_)) {
             return self.writer.close().await;
         }
         // Waits for the write under way, and holds every later one out.

@@ -31,7 +31,7 @@ pub(crate) struct Gateway {
     data: Router,
     /// Where all requests come from.
     pub(crate) peer: Option<IpAddr>,
-    _database: Database,
+    database: Arc<Database>,
 }
 
 /// What came back.
@@ -49,6 +49,15 @@ impl Gateway {
 
     /// On a database that need not be empty.
     pub(crate) async fn start_on(database: Database) -> Self {
+        Self::on(Arc::new(database)).await
+    }
+
+    /// Another gateway on the same store, which must be PostgreSQL.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::on(Arc::clone(&self.database)).await
+    }
+
+    async fn on(database: Arc<Database>) -> Self {
         let clock = Clock::manual("2027-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let variables = [
             ("LLM_PROXY_MASTER_KEY", MASTER),
@@ -62,10 +71,13 @@ impl Gateway {
         let store = database.open().await;
         let tasks = Tasks::new();
         let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();
+        let keys = Cache::new(store.is_shared());
+        let following = super::changes::follow(&store, &keys, &ledger, &tasks);
+        following.await.unwrap();
         let state = AppState {
             config: Arc::new(config),
             store,
-            keys: Cache::new(),
+            keys,
             ledger,
             upstream: crate::upstream::Client::new().unwrap(),
             refusals: Refusals::default(),
@@ -78,7 +90,7 @@ impl Gateway {
             peer: Some(IpAddr::from([127, 0, 0, 1])),
             clock,
             state,
-            _database: database,
+            database,
         }
     }
 

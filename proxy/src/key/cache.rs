@@ -2,13 +2,22 @@
 //! keys that exist: a key that was unknown a moment ago is asked for again, so
 //! a new key works at once. Every change bumps its shard's generation; a load
 //! that began before the change can no longer put its stale answer in.
-//! Called by authentication (read) and by the admin API (invalidate).
+//! Where other processes change keys too, what is in memory is only good while
+//! this process hears of their changes.
+//! Called by authentication (read), by the admin API (invalidate) and by what
+//! follows the other processes.
 
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{Key, KeyHash};
 
@@ -16,10 +25,27 @@ use super::{Key, KeyHash};
 const SHARDS: usize = 64;
 /// At a few hundred bytes a key, all shards together stay well under 100 MB.
 const KEYS_PER_SHARD_MAX: usize = 2_048;
+/// For how long keys in memory are good after the store has last told of all
+/// changes: what bounds a revocation that no notification tells of.
+const TRUST: Duration = Duration::from_secs(5);
 
 /// A cheap handle on the shared cache.
 #[derive(Clone, Debug)]
-pub(crate) struct Cache(Arc<Vec<Mutex<Shard>>>);
+pub(crate) struct Cache(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shards: Vec<Mutex<Shard>>,
+    /// None where no other process changes keys.
+    confirmed: Option<Confirmed>,
+}
+
+/// When the store last told of all changes up to then.
+#[derive(Debug)]
+struct Confirmed {
+    since: Instant,
+    at_ms: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Shard {
@@ -28,10 +54,15 @@ struct Shard {
 }
 
 impl Cache {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(
-            (0..SHARDS).map(|_| Mutex::new(Shard::default())).collect(),
-        ))
+    /// Of keys that only this process changes, or, if they are shared, others
+    /// too.
+    pub(crate) fn new(is_shared: bool) -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let confirmed = is_shared.then(|| Confirmed {
+            since: Instant::now(),
+            at_ms: AtomicU64::new(0),
+        });
+        Self(Arc::new(Inner { shards, confirmed }))
     }
 
     /// The key from memory, else from `load`; remembered when it exists and
@@ -46,12 +77,16 @@ impl Cache {
     ) -> Result<Option<Arc<Key>>, E> {
         let generation = {
             let shard = self.shard(hash);
-            if let Some(key) = shard.keys.get(&hash) {
+            if let Some(key) = shard.keys.get(&hash)
+                && self.is_current()
+            {
                 return Ok(Some(Arc::clone(key)));
             }
             shard.generation
         };
         let Some(key) = load.await?.map(Arc::new) else {
+            // It may be here still, from before changes were no longer heard of.
+            self.shard(hash).keys.remove(&hash);
             return Ok(None);
         };
         let mut shard = self.shard(hash);
@@ -85,11 +120,44 @@ impl Cache {
         shard.keys.remove(&hash);
     }
 
-    fn shard(&self, hash: KeyHash) -> MutexGuard<'_, Shard> {
-        let at = usize::from(hash.as_bytes()[0]) % SHARDS;
-        // A panic while the lock was held cannot leave a shard half-changed.
-        self.0[at].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Anything may have changed.
+    pub(crate) fn invalidate_all(&self) {
+        for shard in &self.0.shards {
+            let mut shard = lock(shard);
+            shard.generation += 1;
+            shard.keys.clear();
+        }
     }
+
+    /// Every change that was committed before `at` has been told of, and its keys
+    /// invalidated.
+    pub(crate) fn confirm(&self, at: Instant) {
+        if let Some(confirmed) = &self.0.confirmed {
+            let at_ms = millis(at.saturating_duration_since(confirmed.since));
+            confirmed.at_ms.fetch_max(at_ms, Ordering::Release);
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.0.confirmed.as_ref().is_none_or(|confirmed| {
+            let at_ms = confirmed.at_ms.load(Ordering::Acquire);
+            let age_ms = millis(confirmed.since.elapsed()).saturating_sub(at_ms);
+            age_ms <= millis(TRUST)
+        })
+    }
+
+    fn shard(&self, hash: KeyHash) -> MutexGuard<'_, Shard> {
+        lock(&self.0.shards[usize::from(hash.as_bytes()[0]) % SHARDS])
+    }
+}
+
+/// A panic while the lock was held cannot leave a shard half-changed.
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Invalidates its hashes when it is dropped.
@@ -117,7 +185,9 @@ impl Drop for Invalidation {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, time::Duration};
+
+    use tokio::time::{Instant, advance};
 
     use super::Cache;
     use crate::key::{Key, KeyHash, fixture};
@@ -132,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn known_keys_are_remembered_and_unknown_ones_are_not() {
-        let (cache, key) = (Cache::new(), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
         assert_eq!(find(&cache, key.hash, None).await, None);
         assert_eq!(find(&cache, key.hash, Some(key.clone())).await, Some(false));
         assert_eq!(find(&cache, key.hash, None).await, Some(false));
@@ -142,7 +212,7 @@ mod tests {
 
     #[tokio::test]
     async fn c2_a_load_under_way_cannot_resurrect_a_stale_entry() {
-        let (cache, key) = (Cache::new(), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
         let stale = key.clone();
         let changing = cache.clone();
         let seen = cache
@@ -163,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_panics_still_invalidates_every_key_it_named() {
-        let (cache, first, second) = (Cache::new(), fixture("sk-one"), fixture("sk-two"));
+        let (cache, first, second) = (Cache::new(false), fixture("sk-one"), fixture("sk-two"));
         for key in [&first, &second] {
             find(&cache, key.hash, Some(key.clone())).await;
         }
@@ -179,9 +249,32 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn c1_a_shared_key_is_good_for_five_seconds_after_the_store_told_of_all_changes() {
+        let (cache, key) = (Cache::new(true), fixture("sk-cache"));
+        find(&cache, key.hash, Some(key.clone())).await;
+        let asked = Instant::now();
+        for (seconds, expected) in [(4, Some(false)), (2, None), (0, None)] {
+            advance(Duration::from_secs(seconds)).await;
+            assert_eq!(find(&cache, key.hash, None).await, expected, "{seconds}");
+        }
+        find(&cache, key.hash, Some(key.clone())).await;
+        // It told late what was asked long ago.
+        cache.confirm(asked);
+        let changed = Key {
+            blocked: true,
+            ..key.clone()
+        };
+        assert_eq!(find(&cache, key.hash, Some(changed)).await, Some(true));
+        cache.confirm(Instant::now());
+        assert_eq!(find(&cache, key.hash, None).await, Some(true));
+        cache.invalidate_all();
+        assert_eq!(find(&cache, key.hash, None).await, None);
+    }
+
     #[tokio::test]
     async fn a_failed_load_is_not_remembered() {
-        let (cache, key) = (Cache::new(), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
         let failed = cache
             .find(key.hash, async { Err::<Option<Key>, _>("down") })
             .await;

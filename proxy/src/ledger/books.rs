@@ -160,10 +160,15 @@ impl Books {
         Ok(accounts)
     }
 
+    /// Some window may begin or end at another time now.
+    pub(super) fn forget_windows(&mut self) {
+        self.current.clear();
+    }
+
     /// What the store says of an account's definition now.
     pub(super) fn redefined(&mut self, id: &AccountId, standing: Standing) {
         if let AccountId::Shared(_) = id {
-            self.current.clear();
+            self.forget_windows();
         }
         if let Some(account) = self.accounts.get_mut(id) {
             account.limit_changed(standing.limit);

@@ -9,20 +9,32 @@ use sqlx::{
     any::{AnyConnectOptions, AnyPoolOptions},
 };
 use url::Url;
+use uuid::Uuid;
 
 use super::{Database, OpenError, Store, migrate};
+use crate::secret::Secret;
 
 /// How long a caller waits for a pooled connection before it is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECTIONS_MAX: u32 = 10;
 /// A statement that takes longer fails, and with it its transaction: nobody
 /// waits for a lock that is never released.
-const BOUNDS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
+pub(super) const BOUNDS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
     SET idle_in_transaction_session_timeout = '10s'; \
     SET default_transaction_isolation = 'read committed'";
 /// One number for the lock that lets changes of keys run one at a time; no other
 /// program uses the database.
 const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(7310582)";
+
+/// Marks the changes of this process, as the database writes them down.
+const ORIGIN: &str = "SELECT set_config('llm_proxy.origin', $1, false)";
+
+/// What a process needs to know to learn of the changes of others.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) url: Secret,
+    pub(super) origin: String,
+}
 
 pub(super) fn is_address(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
@@ -37,11 +49,21 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
         reason: error.to_string(),
     };
     let options: AnyConnectOptions = url.parse().map_err(unusable)?;
+    let shared = Arc::new(Shared {
+        url: Secret::new(url.to_owned()),
+        origin: Uuid::new_v4().to_string(),
+    });
+    let marked = Arc::clone(&shared);
     let pool = AnyPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_connect(|connection, _| {
-            Box::pin(async { connection.execute(BOUNDS).await.map(drop) })
+        .after_connect(move |connection, _| {
+            let marked = Arc::clone(&marked);
+            Box::pin(async move {
+                connection.execute(BOUNDS).await?;
+                let origin = sqlx::query(ORIGIN).bind(&marked.origin);
+                origin.execute(connection).await.map(drop)
+            })
         })
         .connect_with(options)
         .await
@@ -51,7 +73,7 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
     Ok(Store {
         reader: pool.clone(),
         writer: pool,
-        database: Database::Postgres,
+        database: Database::Postgres(shared),
         probed: Arc::default(),
     })
 }

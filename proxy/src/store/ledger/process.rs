@@ -18,7 +18,7 @@ pub(crate) const LAPSE: Duration = Duration::from_secs(10);
 pub(crate) async fn register(store: &Store, process: Uuid) -> Result<(), StoreError> {
     let statement = match store.database {
         Database::Sqlite { .. } => "INSERT INTO process (id, batch, seen_us) VALUES ($1, 0, 0)",
-        Database::Postgres => {
+        Database::Postgres(_) => {
             "INSERT INTO process (id, batch, seen_us)
              VALUES ($1, 0, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))"
         }
@@ -69,7 +69,7 @@ pub(super) async fn mark(
 ) -> Result<bool, sqlx::Error> {
     let statement = match database {
         Database::Sqlite { .. } => "UPDATE process SET batch = $2 WHERE id = $1",
-        Database::Postgres => {
+        Database::Postgres(_) => {
             "UPDATE process SET batch = $2,
                  seen_us = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
              WHERE id = $1"
@@ -88,7 +88,7 @@ pub(super) async fn mark(
 pub(super) async fn dead(store: &Store) -> Result<Vec<String>, sqlx::Error> {
     let query = match store.database {
         Database::Sqlite { .. } => sqlx::query::<Any>("SELECT id FROM process ORDER BY id"),
-        Database::Postgres => sqlx::query(
+        Database::Postgres(_) => sqlx::query(
             "SELECT id FROM process
              WHERE seen_us < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $1
              ORDER BY id",
@@ -108,7 +108,7 @@ pub(super) async fn bury(
 ) -> Result<bool, sqlx::Error> {
     let query = match database {
         Database::Sqlite { .. } => sqlx::query::<Any>("DELETE FROM process WHERE id = $1"),
-        Database::Postgres => sqlx::query(
+        Database::Postgres(_) => sqlx::query(
             "DELETE FROM process WHERE id = $1
                  AND seen_us < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $2",
         ),
@@ -116,7 +116,7 @@ pub(super) async fn bury(
     let query = query.bind(process.to_owned());
     let query = match database {
         Database::Sqlite { .. } => query,
-        Database::Postgres => query.bind(lapse_micros()),
+        Database::Postgres(_) => query.bind(lapse_micros()),
     };
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }

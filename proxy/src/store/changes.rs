@@ -1,0 +1,174 @@
+//! What other processes have changed of keys and accounts. PostgreSQL writes each
+//! change down by itself and notifies whoever listens; here is read which. An
+//! SQLite file has one process, and nothing of this.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{
+    AnyConnection, Connection as _, Executor as _, Row as _, any::AnyRow, postgres::PgListener,
+};
+
+use super::{
+    Database, Store, StoreError,
+    postgres::{self, BOUNDS},
+};
+use crate::key::{AccountId, KeyHash};
+
+/// As the migration names it.
+const CHANNEL: &str = "llm_proxy_change";
+/// Read at a time.
+const AT_ONCE: i64 = 1_000;
+/// A store that is slow is still asked; one that says nothing is asked anew, on
+/// another connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One change, by whichever process.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// The value that keys are known by.
+    pub(crate) hash: Option<KeyHash>,
+    /// Its definition may be another now.
+    pub(crate) account: Option<AccountId>,
+    /// What an operator has added to the account's spend, in nano-dollars. None
+    /// where this process has done so itself.
+    pub(crate) corrected: Option<i64>,
+}
+
+/// What there is to know since the last time.
+#[derive(Debug)]
+pub(crate) enum News {
+    Changes(Vec<Change>),
+    /// More has happened than the store remembers: anything may have changed.
+    Anything,
+}
+
+/// A place in the sequence of changes, and a connection of its own to read on
+/// from it, so that full pools delay no revocation.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    shared: Arc<postgres::Shared>,
+    connection: Option<AnyConnection>,
+    seen: i64,
+}
+
+impl Store {
+    /// All changes from now on; none where no other process can make any.
+    pub(crate) async fn changes(&self) -> Result<Option<Changes>, StoreError> {
+        let Database::Postgres(shared) = &self.database else {
+            return Ok(None);
+        };
+        let seen = sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM change")
+            .fetch_one(&self.reader)
+            .await
+            .map_err(StoreError::while_doing("reading the last change"))?;
+        Ok(Some(Changes {
+            shared: Arc::clone(shared),
+            connection: None,
+            seen,
+        }))
+    }
+}
+
+impl Changes {
+    /// What has been committed since the last call.
+    pub(crate) async fn next(&mut self) -> Result<News, StoreError> {
+        let news = tokio::time::timeout(READ_TIMEOUT, self.read()).await;
+        let news = news.unwrap_or_else(|_| {
+            // The answer may still come, to whoever asks next.
+            self.connection = None;
+            Err(sqlx::Error::PoolTimedOut)
+        });
+        news.map_err(StoreError::while_doing("reading changes"))
+    }
+
+    async fn read(&mut self) -> Result<News, sqlx::Error> {
+        // Only put back once it has answered.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.shared).await?,
+        };
+        let mut changes = Vec::new();
+        loop {
+            let rows = sqlx::query(
+                "SELECT id, hash, scope, subject, corrected_nanousd, origin,
+                     (SELECT MIN(id) FROM change) AS oldest
+                 FROM change WHERE id > $1 ORDER BY id LIMIT $2",
+            )
+            .bind(self.seen)
+            .bind(AT_ONCE)
+            .fetch_all(&mut connection)
+            .await?;
+            if let Some(first) = rows.first()
+                && first.try_get::<i64, _>("oldest")? > self.seen + 1
+            {
+                let latest = sqlx::query_scalar("SELECT MAX(id) FROM change");
+                self.seen = latest.fetch_one(&mut connection).await?;
+                self.connection = Some(connection);
+                return Ok(News::Anything);
+            }
+            for row in &rows {
+                changes.push(change(row, &self.shared.origin)?);
+                self.seen = row.try_get("id")?;
+            }
+            if rows.is_empty() {
+                self.connection = Some(connection);
+                return Ok(News::Changes(changes));
+            }
+        }
+    }
+}
+
+async fn connect(shared: &postgres::Shared) -> Result<AnyConnection, sqlx::Error> {
+    let mut connection = AnyConnection::connect(shared.url.expose()).await?;
+    connection.execute(BOUNDS).await?;
+    Ok(connection)
+}
+
+fn change(row: &AnyRow, origin: &str) -> Result<Change, sqlx::Error> {
+    let text = |column| row.try_get::<Option<String>, _>(column);
+    let (hash, account) = (text("hash")?, text("scope")?.zip(text("subject")?));
+    let corrected = row.try_get("corrected_nanousd")?;
+    let is_own = text("origin")?.as_deref() == Some(origin);
+    Ok(Change {
+        hash: hash.as_deref().and_then(KeyHash::from_hex),
+        account: account.and_then(|(scope, subject)| AccountId::parse(&scope, &subject)),
+        corrected: (!is_own && corrected != 0).then_some(corrected),
+    })
+}
+
+/// Hears that there are changes, from the moment that it is there.
+#[derive(Debug)]
+pub(crate) struct Listener(PgListener);
+
+impl Listener {
+    /// On a connection of its own. None where nobody else can change anything.
+    pub(crate) async fn connect(store: &Store) -> Result<Option<Self>, StoreError> {
+        let Database::Postgres(shared) = &store.database else {
+            return Ok(None);
+        };
+        let listen = async {
+            let mut listener = PgListener::connect(shared.url.expose()).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            Ok(listener)
+        };
+        match tokio::time::timeout(READ_TIMEOUT, listen).await {
+            Ok(listener) => listener.map(Self).map(Some),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+        .map_err(StoreError::while_doing("listening for changes"))
+    }
+
+    /// Resolves at the next notification.
+    ///
+    /// # Errors
+    /// When the connection is lost: make another, and read what it has missed.
+    pub(crate) async fn heard(&mut self) -> Result<(), StoreError> {
+        let heard = match self.0.try_recv().await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(sqlx::Error::WorkerCrashed),
+            Err(error) => Err(error),
+        };
+        heard.map_err(StoreError::while_doing("listening for changes"))
+    }
+}
