@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ pub(crate) use self::position::Position;
 
 use self::account::{Account, Standing};
 use self::books::{Books, TakeAll};
-use self::claim::{CLAIM_TIMEOUT, ClaimError};
+use self::claim::{CLAIM_TIMEOUT, ClaimError, PATIENCE};
 use self::entry::{Amounts, Entry};
 use self::hold::Reserved;
 use self::rates::Gauges;
@@ -82,6 +82,8 @@ struct Shared {
     backlog: AtomicUsize,
     /// How often a limit was read again after a change.
     refreshed: AtomicU64,
+    /// Another process has given back some of an account.
+    given: Notify,
     store: Store,
     clock: Clock,
     started: Instant,
@@ -107,6 +109,7 @@ impl Ledger {
             queue,
             backlog: AtomicUsize::new(0),
             refreshed: AtomicU64::new(0),
+            given: Notify::new(),
             store: store.clone(),
             clock,
             started: Instant::now(),
@@ -126,7 +129,9 @@ impl Ledger {
         }
         call.accounts = self.current(&call.accounts).await?;
         let (started, mut tries) = (Instant::now(), 0);
+        let mut patient_until = None;
         loop {
+            let is_last = patient_until.is_some_and(|until| until <= Instant::now());
             let now = self.0.now();
             let (process, taken) = self.0.take(&call.accounts, upper, now);
             let refusing = match taken {
@@ -139,15 +144,28 @@ impl Ledger {
                     continue;
                 }
                 TakeAll::Refused(at) => at,
-                TakeAll::Short(short) => match self.claim(&call.accounts, &short, process).await {
+                TakeAll::Short(short) => match self
+                    .claim(&call.accounts, &short, process, is_last)
+                    .await
+                {
                     Ok(reserved) => return Ok(Hold::new(self.clone(), call, upper, reserved)),
                     Err(ClaimError::StoreUnavailable) => return Err(HoldError::StoreUnavailable),
                     Err(ClaimError::Swept) => continue,
-                    Err(ClaimError::Refused { at, in_doubt }) => {
+                    Err(ClaimError::Refused {
+                        at,
+                        in_doubt,
+                        ask_others,
+                    }) => {
                         tries += usize::from(!in_doubt);
                         let changes = self.0.books().changes(&call.accounts[at]);
                         let may_fit = changes != short.changes[at] && tries < CLAIM_TRIES;
                         if (in_doubt || may_fit) && started.elapsed() < CLAIM_TIMEOUT {
+                            continue;
+                        }
+                        if ask_others {
+                            let until = Instant::now() + PATIENCE;
+                            let until = *patient_until.get_or_insert(until);
+                            self.ask_others(&call.accounts[at], until).await;
                             continue;
                         }
                         at

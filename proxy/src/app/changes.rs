@@ -15,7 +15,7 @@ use crate::{
     ledger::Ledger,
     store::{
         Store, StoreError,
-        changes::{Change, Changes, Listener, News},
+        changes::{Change, Changes, Heard, Listener, News},
     },
 };
 
@@ -36,16 +36,16 @@ pub(super) async fn follow(
         return Ok(());
     };
     let told = Arc::new(Notify::new());
-    tasks.spawn_service(listen(store.clone(), Arc::clone(&told)));
+    tasks.spawn_service(listen(store.clone(), ledger.clone(), Arc::clone(&told)));
     tasks.spawn_service(read(changes, keys.clone(), ledger.clone(), told));
     Ok(())
 }
 
-async fn listen(store: Store, told: Arc<Notify>) {
+async fn listen(store: Store, ledger: Ledger, told: Arc<Notify>) {
     loop {
         let lost = match Listener::connect(&store).await {
             Ok(None) => return,
-            Ok(Some(listener)) => tell(listener, &told).await,
+            Ok(Some(listener)) => tell(listener, &ledger, &told).await,
             Err(error) => error,
         };
         tracing::warn!(error = %lost, "changes of keys are only asked for, until listening works");
@@ -54,12 +54,14 @@ async fn listen(store: Store, told: Arc<Notify>) {
 }
 
 /// Answers why it could not go on.
-async fn tell(mut listener: Listener, told: &Notify) -> StoreError {
+async fn tell(mut listener: Listener, ledger: &Ledger, told: &Notify) -> StoreError {
+    // What was changed before it listened was told to nobody.
+    told.notify_one();
     loop {
-        // Also at first: what was changed before it listened was told to nobody.
-        told.notify_one();
-        if let Err(lost) = listener.heard().await {
-            return lost;
+        match listener.heard().await {
+            Ok(Heard::Change) => told.notify_one(),
+            Ok(Heard::Allotment(word)) => ledger.heard(&word),
+            Err(lost) => return lost,
         }
     }
 }

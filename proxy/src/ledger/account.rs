@@ -185,6 +185,16 @@ impl Account {
         others > NanoUsd::ZERO && standing.limit.is_some_and(|limit| least <= limit)
     }
 
+    /// Whether `missing`, which the store refuses, would fit if no other process had
+    /// anything of the account that its calls do not use.
+    pub(crate) fn could_fit(&self, missing: NanoUsd, standing: Standing) -> bool {
+        let alone = standing.posted.saturating_add(self.allotted);
+        standing.allotted > self.allotted
+            && standing
+                .limit
+                .is_none_or(|limit| alone.saturating_add(missing) <= limit)
+    }
+
     /// A request that holds this much must claim more, here or of another account.
     pub(crate) fn claim_begun(&mut self, held: NanoUsd) {
         self.pending = self.pending.saturating_add(held);
@@ -304,6 +314,7 @@ impl Account {
         self.pending
     }
 
+    /// What this process has of it, held or not.
     #[cfg(test)]
     pub(crate) fn allotted(&self) -> NanoUsd {
         self.allotted

@@ -257,6 +257,12 @@ impl Books {
         account.is_some_and(|account| account.is_in_doubt(claim.least[at], own, standing))
     }
 
+    /// Whether others could make room for a claim that the store refused.
+    pub(super) fn could_fit(&self, claim: &Claim, at: usize, standing: Standing) -> bool {
+        let account = self.accounts.get(&claim.accounts[at]);
+        account.is_some_and(|account| account.could_fit(claim.least[at], standing))
+    }
+
     /// What a call held while it claimed the rest is a hold like any other now, or
     /// is about to be released.
     pub(super) fn claim_ended(&mut self, ids: &[AccountId], partial: &Amounts) {

@@ -9,17 +9,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::books::Short;
-use super::entry::{Claim, Outcome};
+use super::entry::{Claim, Grant, Outcome};
 use super::hold::Reserved;
 use super::writer::Command;
 use super::{Ledger, Shared};
 use crate::key::{ACCOUNTS_MAX, AccountId};
+use crate::store::ledger::give_back::{Kind, Word};
 
 /// How long an admission waits for the store to answer a claim.
 pub(super) const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long other processes have to give back what a call is short of, before it
+/// is refused.
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A claim's answer.
 type ClaimAnswer = Result<Reserved, ClaimError>;
@@ -31,6 +37,8 @@ pub(super) enum ClaimError {
     Refused {
         at: usize,
         in_doubt: bool,
+        /// Other processes hold some of the account: they are asked first.
+        ask_others: bool,
     },
     /// This process was taken for dead, and what the call held is void.
     Swept,
@@ -45,6 +53,8 @@ pub(super) struct Waiter {
     partial: Reserved,
     /// [`Short::changes`].
     changes: [u64; ACCOUNTS_MAX],
+    /// Others have been asked: a refusal stands.
+    is_last: bool,
     answer: oneshot::Sender<ClaimAnswer>,
 }
 
@@ -56,6 +66,7 @@ impl Ledger {
         accounts: &Arc<[AccountId]>,
         short: &Short,
         process: Uuid,
+        is_last: bool,
     ) -> ClaimAnswer {
         let (answer, waiting) = oneshot::channel();
         let claim = Claim {
@@ -67,12 +78,38 @@ impl Ledger {
         let waiter = Waiter {
             partial: Reserved::partial(&self.0, accounts, short.held, process),
             changes: short.changes,
+            is_last,
             answer,
         };
         self.0.send(Command::Claim((claim, Box::new(waiter))));
         match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(ClaimError::StoreUnavailable),
+        }
+    }
+
+    /// Asks the processes that share the store for what they do not use of an
+    /// account. Resolves when one has given something back, or at that time.
+    pub(super) async fn ask_others(&self, account: &AccountId, until: Instant) {
+        let given = self.0.given.notified();
+        self.0.send(Command::Ask(account.clone()));
+        let _too_late = tokio::time::timeout_at(until, given).await;
+    }
+
+    /// What another process has said of an allotment.
+    pub(crate) fn heard(&self, text: &str) {
+        let Some(word) = Word::parse(text) else {
+            return;
+        };
+        let (is_own, is_known) = {
+            let books = self.0.books();
+            let is_own = books.process() == word.process;
+            (is_own, books.get(&word.account).is_some())
+        };
+        match word.kind {
+            _ if is_own || !is_known => {}
+            Kind::Asked => self.0.send(Command::Asked(word.account)),
+            Kind::Given => self.0.given.notify_waiters(),
         }
     }
 }
@@ -105,9 +142,28 @@ impl Shared {
             let Waiter {
                 partial,
                 changes,
+                is_last,
                 answer,
             } = *waiter;
-            let result = self.claimed(&claim, partial, &changes, &outcome, in_doubt);
+            let result = match outcome {
+                Outcome::Granted(grants) => Ok(self.granted(&claim, partial, &grants)),
+                Outcome::Refused { at, standing } => {
+                    drop(partial);
+                    let mut books = self.books();
+                    let ask_others =
+                        !is_last && self.store.is_shared() && books.could_fit(&claim, at, standing);
+                    if !ask_others {
+                        books.refused(&claim, at, changes[at], standing, self.now());
+                    }
+                    Err(ClaimError::Refused {
+                        at,
+                        in_doubt,
+                        ask_others,
+                    })
+                }
+                // The store answers a claim with nothing else.
+                _ => Err(ClaimError::StoreUnavailable),
+            };
             answers.push((answer, result));
         }
         for (waiting, answer) in answers {
@@ -130,33 +186,9 @@ impl Shared {
         .collect()
     }
 
-    fn claimed(
-        self: &Arc<Self>,
-        claim: &Claim,
-        partial: Reserved,
-        changes: &[u64; ACCOUNTS_MAX],
-        outcome: &Outcome,
-        in_doubt: bool,
-    ) -> ClaimAnswer {
-        let now = self.now();
-        match outcome {
-            Outcome::Granted(grants) => {
-                self.books().granted(claim, grants);
-                Ok(partial.join(Reserved::new(
-                    self,
-                    &claim.accounts,
-                    claim.least,
-                    claim.process,
-                )))
-            }
-            Outcome::Refused { at, standing } => {
-                drop(partial);
-                let mut books = self.books();
-                books.refused(claim, *at, changes[*at], *standing, now);
-                Err(ClaimError::Refused { at: *at, in_doubt })
-            }
-            // The store answers a claim with nothing else.
-            _ => Err(ClaimError::StoreUnavailable),
-        }
+    fn granted(self: &Arc<Self>, claim: &Claim, partial: Reserved, grants: &[Grant]) -> Reserved {
+        self.books().granted(claim, grants);
+        let rest = Reserved::new(self, &claim.accounts, claim.least, claim.process);
+        partial.join(rest)
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod batches;
+mod give_back;
 mod places;
 mod processes;
 mod shared;

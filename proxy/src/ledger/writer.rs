@@ -5,6 +5,8 @@
 //! sweep of idle allotments. It never decides about a request. It ends when the
 //! ledger is dropped.
 
+mod others;
+
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::others::Others;
 use super::claim::{ClaimError, Waiting};
 use super::entry::{Entry, Outcome};
 use super::{Shared, recover_dead};
@@ -44,6 +47,10 @@ pub(super) enum Command {
     Write(Entry),
     /// The limits of these accounts may have changed in the store.
     Refresh(Vec<AccountId>),
+    /// Other processes are to give back what they do not use of this account.
+    Ask(AccountId),
+    /// Another process asks for what no call holds of this account.
+    Asked(AccountId),
     /// Answers once all that was queued before has been tried.
     Flush(oneshot::Sender<()>),
 }
@@ -63,6 +70,7 @@ pub(super) struct Writer {
     batch: i64,
     /// When the last batch was begun.
     written: Option<Instant>,
+    others: Others,
     contact: Contact,
     unknown: Option<Unknown>,
 }
@@ -101,6 +109,7 @@ impl Writer {
             process,
             batch: 0,
             written: None,
+            others: Others::default(),
             contact: Contact::new(Instant::now()),
             unknown: None,
         }
@@ -125,10 +134,11 @@ impl Writer {
                 }
             }
             let (claims, flushes) = self.sort(&mut received);
-            let is_asked = !claims.is_empty() || !flushes.is_empty();
-            if is_asked || Instant::now() >= due {
+            let is_wanted = self.give_back() || !claims.is_empty() || !flushes.is_empty();
+            if is_wanted || Instant::now() >= due {
                 self.write(claims).await;
             }
+            self.tell_others().await;
             self.refresh().await;
             for flushed in flushes {
                 // Who no longer waits does not mind.
@@ -146,6 +156,8 @@ impl Writer {
                 Command::Claim(waiting) => claims.push(waiting),
                 Command::Write(entry) => self.owed.push(entry),
                 Command::Refresh(accounts) => self.stale.extend(accounts),
+                Command::Ask(account) => self.others.ask(account),
+                Command::Asked(account) => self.others.want(account),
                 Command::Flush(done) => flushes.push(done),
             }
         }

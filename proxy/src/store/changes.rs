@@ -10,6 +10,7 @@ use sqlx::{
 
 use super::{
     Database, Store, StoreError,
+    ledger::give_back,
     postgres::{self, BOUNDS},
 };
 use crate::key::{AccountId, KeyHash};
@@ -136,7 +137,16 @@ fn change(row: &AnyRow, origin: &str) -> Result<Change, sqlx::Error> {
     })
 }
 
-/// Hears that there are changes, from the moment that it is there.
+/// What a [`Listener`] heard.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Change,
+    /// What one process tells the others of an allotment.
+    Allotment(String),
+}
+
+/// Hears that there are changes, and what is said of allotments, from the moment
+/// that it is there.
 #[derive(Debug)]
 pub(crate) struct Listener(PgListener);
 
@@ -149,7 +159,7 @@ impl Listener {
         let listen = async {
             let mut listener = PgListener::connect(shared.url.expose()).await?;
             listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
+            listener.listen_all([CHANNEL, give_back::CHANNEL]).await?;
             Ok(listener)
         };
         match tokio::time::timeout(READ_TIMEOUT, listen).await {
@@ -163,9 +173,12 @@ impl Listener {
     ///
     /// # Errors
     /// When the connection is lost: make another, and read what it has missed.
-    pub(crate) async fn heard(&mut self) -> Result<(), StoreError> {
+    pub(crate) async fn heard(&mut self) -> Result<Heard, StoreError> {
         let heard = match self.0.try_recv().await {
-            Ok(Some(_)) => Ok(()),
+            Ok(Some(word)) if word.channel() == give_back::CHANNEL => {
+                Ok(Heard::Allotment(word.payload().to_owned()))
+            }
+            Ok(Some(_)) => Ok(Heard::Change),
             Ok(None) => Err(sqlx::Error::WorkerCrashed),
             Err(error) => Err(error),
         };

@@ -8,6 +8,7 @@
 mod batch;
 pub(crate) mod correct;
 pub(crate) mod estimate;
+pub(crate) mod give_back;
 pub(crate) mod process;
 pub(crate) mod recover;
 pub(crate) mod standings;

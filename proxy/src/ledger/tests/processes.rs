@@ -3,7 +3,6 @@
 //! it then settles counts once.
 
 use super::*;
-use crate::key::SharedAccount;
 use crate::store::ledger::estimate::{Released, release};
 
 on_both![
@@ -138,54 +137,4 @@ async fn what_an_operator_has_reset_is_not_taken_off_once_more() {
     open.expect("fits").settle(cost(50));
     bench.eventually_posted(&key, 0).await;
     bench.check().await;
-}
-
-/// The three share a PostgreSQL and nothing else.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn b1_three_processes_never_admit_more_than_ten() {
-    let bench = KIND.scope(Kind::Postgres, Bench::new()).await;
-    let mut ledgers = vec![bench.ledger.clone()];
-    for _ in 0..2 {
-        ledgers.push(open(&bench.database).await.1);
-    }
-    for round in 0..20 {
-        let key = bench.key(&format!("sk-{round}"), Some(1_000)).await;
-        let shared = |scope| SharedAccount::parse(scope, &round.to_string()).expect("scope");
-        let (role, team) = (shared("role"), shared("team"));
-        for budget in [&role, &team] {
-            let budget = AccountId::Shared(budget.clone());
-            bench.limit(&budget, Some(1_000)).await;
-        }
-        // Not everyone names the two in the same order.
-        let orders = [
-            accounts(key, [role.clone(), team.clone()]),
-            accounts(key, [team, role.clone()]),
-            accounts(key, [role.clone()]),
-        ];
-        let rushes = ledgers
-            .iter()
-            .zip(orders)
-            .map(async |(ledger, accounts)| rush_of(ledger, &[accounts], 100, 100).await);
-        let admitted = together(rushes).await;
-        for ledger in &ledgers {
-            ledger.drain().await;
-        }
-        assert!(admitted <= 10, "round {round}: {admitted}");
-        let standing = bench.standing_of(&AccountId::Shared(role)).await;
-        let posted = i64::try_from(admitted).expect("a few") * 100;
-        assert_eq!(
-            (standing.posted.nanos(), standing.allotted.nanos()),
-            (posted, 0)
-        );
-    }
-    bench.check().await;
-}
-
-/// All at the same time.
-async fn together(rushes: impl Iterator<Item = impl Future<Output = usize>>) -> usize {
-    let [one, two, three] = <[_; 3]>::try_from(rushes.collect::<Vec<_>>())
-        .ok()
-        .expect("three");
-    let (one, two, three) = tokio::join!(one, two, three);
-    one + two + three
 }
