@@ -23,54 +23,77 @@ use crate::{
 
 /// Calls that spend money, and what a key may ask about itself.
 pub(crate) fn data_plane(state: AppState) -> Router {
-    finish(health_routes().merge(data_routes()), state)
+    let own = vec![("/key/info", get(admin::key_info::own))];
+    let routes = [health_routes(), llm_routes(), own].concat();
+    finish(open(routes), state)
 }
 
 /// The key API.
 pub(crate) fn admin_plane(state: AppState) -> Router {
-    finish(health_routes().merge(admin_routes(&state)), state)
+    let routes = open(health_routes()).merge(gated(&state));
+    finish(routes, state)
 }
 
 /// Everything on one address. `/key/info` answers both kinds of caller alike.
 pub(crate) fn both_planes(state: AppState) -> Router {
-    let routes = health_routes().merge(llm_routes());
-    finish(routes.merge(admin_routes(&state)), state)
+    let routes = open([health_routes(), llm_routes()].concat());
+    finish(routes.merge(gated(&state)), state)
 }
 
-fn health_routes() -> Router<AppState> {
-    Router::new()
-        .route("/health/liveliness", get(health::liveliness))
-        .route("/health/liveness", get(health::liveliness))
-        .route("/health/readiness", get(health::readiness))
+/// A path, and what answers it.
+type Route = (&'static str, MethodRouter<AppState>);
+
+fn health_routes() -> Vec<Route> {
+    vec![
+        ("/health/liveliness", get(health::liveliness)),
+        ("/health/liveness", get(health::liveliness)),
+        ("/health/readiness", get(health::readiness)),
+    ]
 }
 
-fn data_routes() -> Router<AppState> {
-    llm_routes().route("/key/info", get(admin::key_info::own))
-}
-
-fn llm_routes() -> Router<AppState> {
-    Router::new()
-        .route("/v1/chat/completions", post(api::chat::completions))
-        .route("/chat/completions", post(api::chat::completions))
-        .route("/v1/models", get(api::models::list))
-        .route("/models", get(api::models::list))
-        .route("/v1/usage", get(api::usage::handle))
-        .route("/usage", get(api::usage::handle))
-        .route("/v1/budget", get(api::budget::handle))
-        .route("/budget", get(api::budget::handle))
+fn llm_routes() -> Vec<Route> {
+    vec![
+        ("/v1/chat/completions", post(api::chat::completions)),
+        ("/chat/completions", post(api::chat::completions)),
+        ("/v1/models", get(api::models::list)),
+        ("/models", get(api::models::list)),
+        ("/v1/usage", get(api::usage::handle)),
+        ("/usage", get(api::usage::handle)),
+        ("/v1/budget", get(api::budget::handle)),
+        ("/budget", get(api::budget::handle)),
+    ]
 }
 
 /// A path of the admin plane, what answers it, and what it asks of its caller.
 type AdminRoute = (&'static str, MethodRouter<AppState>, Need);
 
-fn admin_routes(state: &AppState) -> Router<AppState> {
-    [key_changes(), key_reads(), reports()]
-        .into_iter()
-        .flatten()
-        .fold(Router::new(), |routes, (path, handler, need)| {
-            let gate = from_fn_with_state((state.clone(), need), admit);
-            routes.route(path, handler.route_layer(gate))
-        })
+fn admin_routes() -> Vec<AdminRoute> {
+    [key_changes(), key_reads(), reports()].concat()
+}
+
+fn open(routes: Vec<Route>) -> Router<AppState> {
+    let add = |table: Router<_>, (path, handler)| table.route(path, handler);
+    routes.into_iter().fold(Router::new(), add)
+}
+
+fn gated(state: &AppState) -> Router<AppState> {
+    let add = |table: Router<_>, (path, handler, need): AdminRoute| {
+        let gate = from_fn_with_state((state.clone(), need), admit);
+        table.route(path, handler.route_layer(gate))
+    };
+    admin_routes().into_iter().fold(Router::new(), add)
+}
+
+/// The paths of the data plane and of the admin plane, in the order of the tables.
+#[cfg(test)]
+pub(crate) fn paths() -> [Vec<&'static str>; 2] {
+    let open = |routes: Vec<Route>| routes.into_iter().map(|(path, _)| path);
+    let gated = admin_routes().into_iter().map(|(path, ..)| path);
+    let data = open(health_routes()).chain(open(llm_routes()));
+    [
+        data.chain(["/key/info"]).collect(),
+        open(health_routes()).chain(gated).collect(),
+    ]
 }
 
 /// What changes keys.

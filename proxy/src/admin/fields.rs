@@ -130,13 +130,7 @@ impl Fields {
         let known = IGNORED
             .iter()
             .find(|known| **known == name)
-            .ok_or_else(|| {
-                let name = printable(name);
-                ApiError::bad_request(
-                    &name,
-                    format!("the field {name} is not supported: leave it out"),
-                )
-            })?;
+            .ok_or_else(|| unknown(name))?;
         let says_nothing = match value {
             Value::Null => true,
             Value::Array(items) => items.is_empty(),
@@ -247,6 +241,18 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
             .collect(),
         _ => Err(wrong()),
     }
+}
+
+/// Refuses a body with other fields than these.
+pub(super) fn only(body: &Map<String, Value>, known: &[&str]) -> Result<(), ApiError> {
+    let mut others = body.keys().filter(|name| !known.contains(&name.as_str()));
+    others.next().map_or(Ok(()), |name| Err(unknown(name)))
+}
+
+fn unknown(name: &str) -> ApiError {
+    let name = printable(name);
+    let message = format!("the field {name} is not known here: leave it out");
+    invalid("extra_forbidden", &name, &message)
 }
 
 /// A name that a request made up, fit to be repeated in an answer.

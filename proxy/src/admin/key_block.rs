@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::{answer, change, key_not_found, named_key, read_body, trail, view};
+use super::{answer, change, fields::only, key_not_found, named_key, read_body, trail, view};
 use crate::{
     app::AppState,
     auth::Admitted,
@@ -38,6 +38,7 @@ enum Turn {
 
 async fn handle(state: &AppState, request: Request, turn: Turn) -> Result<Response, ApiError> {
     let (admitted, body) = read_body(state, request).await?;
+    only(&body, &["key"])?;
     let hash = named_key(&body)?
         .ok_or_else(|| ApiError::validation("missing", ["body", "key"], "Field required"))?;
     let changing = state.clone();

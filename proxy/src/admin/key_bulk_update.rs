@@ -8,7 +8,9 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer, change, fields::Fields, key_not_found, key_update, named_key, read_body, view,
+    answer, change,
+    fields::{Fields, only},
+    key_not_found, key_update, named_key, read_body, view,
 };
 use crate::{app::AppState, auth::Admitted, error::ApiError};
 
@@ -20,6 +22,7 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (admitted, body) = read_body(&state, request).await?;
+    only(&body, &["keys"])?;
     let wrong = || {
         ApiError::validation(
             "list_type",

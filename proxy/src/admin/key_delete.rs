@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
-use super::{answer, change, read_body, trail};
+use super::{answer, change, fields::only, read_body, trail};
 use crate::{
     app::AppState,
     auth::{Admitted, Caller},
@@ -28,6 +28,7 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (admitted, body) = read_body(&state, request).await?;
+    only(&body, &["keys", "key_aliases"])?;
     let (keys, aliases) = (names(&body, "keys")?, names(&body, "key_aliases")?);
     if keys.is_empty() && aliases.is_empty() {
         return Err(ApiError::validation(

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, read_body, view};
+use super::{answer, fields::only, read_body, view};
 use crate::{
     app::AppState,
     auth::{Admitted, Caller, Peer, authenticate, authorize_data_plane},
@@ -61,6 +61,7 @@ pub(crate) async fn many(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (_, body) = read_body(&state, request).await?;
+    only(&body, &["keys"])?;
     let sent = body.get("keys").cloned().unwrap_or_default();
     let wrong = || {
         ApiError::validation(

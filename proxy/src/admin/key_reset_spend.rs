@@ -8,8 +8,11 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer, change, fields::budget, key_not_found, limits::spend_account, named_key, read_body,
-    trail,
+    answer, change,
+    fields::{budget, only},
+    key_not_found,
+    limits::spend_account,
+    named_key, read_body, trail,
 };
 use crate::{
     app::AppState,
@@ -26,6 +29,7 @@ pub(crate) async fn handle(
     request: Request,
 ) -> Result<Response, ApiError> {
     let (admitted, mut body) = read_body(&state, request).await?;
+    only(&body, &["reset_to"])?;
     let to = reset_to(&body)?;
     body.insert("key".to_owned(), Value::String(named));
     let hash = named_key(&body)?.ok_or_else(key_not_found)?;

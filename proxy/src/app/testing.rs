@@ -183,6 +183,13 @@ impl Gateway {
         response
     }
 
+    /// Any request, to the admin plane or to the data plane.
+    pub(crate) async fn request(&self, is_admin: bool, mut request: Request<Body>) -> Answer {
+        request.extensions_mut().insert(Peer::new(self.peer));
+        let plane = if is_admin { &self.admin } else { &self.data };
+        send(plane, request).await
+    }
+
     pub(crate) async fn data_get(&self, key: &str, path: &str) -> Answer {
         call(self.peer, &self.data, Method::GET, path, key, String::new()).await
     }

@@ -47,6 +47,15 @@ pub(crate) async fn admit(
     let caller = authenticate(&state, request.headers(), peer).await?;
     let path = request.uri().path().to_owned();
     may_call(&caller, need, &path)?;
+    // No name holds a zero byte, and PostgreSQL takes no text with one.
+    if request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("%00"))
+    {
+        let message = "the query holds a zero byte: leave it out";
+        return Err(ApiError::bad_request("query", message));
+    }
     request.extensions_mut().insert(Admitted {
         caller,
         need,

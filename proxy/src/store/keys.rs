@@ -76,6 +76,10 @@ pub(crate) async fn find_alias(
     write: &mut AnyConnection,
     alias: &str,
 ) -> Result<Option<KeyHash>, StoreError> {
+    // No key has such an alias, and PostgreSQL takes no such text.
+    if alias.contains('\0') {
+        return Ok(None);
+    }
     let hash: Option<String> = sqlx::query_scalar("SELECT hash FROM keys WHERE alias = $1")
         .bind(alias)
         .fetch_optional(write)

@@ -152,7 +152,7 @@ async fn an_update_changes_what_it_names_and_leaves_the_rest() {
         (json!({"max_budget": 1}), 422),
         (json!({"key": hash, "max_budget": -1}), 400),
         (json!({"key": hash, "duration": "10"}), 400),
-        (json!({"key": hash, "bogus": 1}), 400),
+        (json!({"key": hash, "bogus": 1}), 422),
     ] {
         assert_eq!(
             gateway.post("/key/update", &body).await.status,

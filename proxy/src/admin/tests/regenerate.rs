@@ -164,7 +164,7 @@ async fn what_cannot_be_regenerated_is_refused_and_changes_nothing() {
         (json!({"new_key": 5}), 422),
         (json!({"new_key": text(&other, "key")}), 400),
         (json!({"key_alias": "b"}), 400),
-        (json!({"no_such_field": 1}), 400),
+        (json!({"no_such_field": 1}), 422),
     ] {
         let made = gateway.post("/key/generate", &json!({})).await;
         let key = text(&made, "key");

@@ -31,6 +31,8 @@ impl Entry {
                 .metadata
                 .get(VAULT_REQUEST_ID)
                 .and_then(Value::as_str)
+                // PostgreSQL takes no such text.
+                .filter(|id| !id.contains('\0'))
                 .map(str::to_owned),
         })
     }
