@@ -228,7 +228,9 @@ impl Ledger {
         store::ledger::process::leave(&self.0.store, process).await
     }
 
-    async fn flush(&self) {
+    /// Waits until what this process has posted so far is in the store, or the
+    /// store has refused it.
+    pub(crate) async fn flush(&self) {
         let (done, waiting) = oneshot::channel();
         self.0.send(Command::Flush(done));
         // An error means that the writer is gone, so nothing is left to wait for.

@@ -72,6 +72,8 @@ async fn write(
     hash: KeyHash,
     to: NanoUsd,
 ) -> Result<(Key, NanoUsd), ApiError> {
+    // What has been answered counts as spent, also while its posting waits.
+    state.ledger.flush().await;
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
     let key = store::keys::find(&mut write, hash)
