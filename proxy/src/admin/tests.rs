@@ -4,6 +4,7 @@
     reason = "it counts each assertion as a branch"
 )]
 
+mod arithmetic;
 mod audit;
 mod bounds;
 mod changes;

@@ -244,3 +244,6 @@ fn whose(caller: &Caller, account: &AccountId) -> String {
         SharedScope::KeyModel => format!("Key={name} Model={}", shared.of_what()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::{AppState, Tasks};
 use crate::{
     auth::{Peer, Refusals},
     clock::Clock,
-    config::{Environment, Options, resolve},
+    config::{Config, Environment, Options, resolve},
     key::Cache,
     ledger::Ledger,
     router,
@@ -49,15 +49,20 @@ impl Gateway {
 
     /// On a database that need not be empty.
     pub(crate) async fn start_on(database: Database) -> Self {
-        Self::on(Arc::new(database)).await
+        Self::on(Arc::new(database), |_| ()).await
+    }
+
+    /// With another configuration than the usual one.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(Arc::new(Database::new().await), change).await
     }
 
     /// Another gateway on the same store, which must be PostgreSQL.
     pub(crate) async fn beside(&self) -> Self {
-        Self::on(Arc::clone(&self.database)).await
+        Self::on(Arc::clone(&self.database), |_| ()).await
     }
 
-    async fn on(database: Arc<Database>) -> Self {
+    async fn on(database: Arc<Database>, change: impl FnOnce(&mut Config)) -> Self {
         let clock = Clock::manual("2027-03-01T12:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let variables = [
             ("LLM_PROXY_MASTER_KEY", MASTER),
@@ -67,7 +72,8 @@ impl Gateway {
             file: None,
             dev: true,
         };
-        let (config, _) = resolve(&options, &Environment::of(&variables)).unwrap();
+        let (mut config, _) = resolve(&options, &Environment::of(&variables)).unwrap();
+        change(&mut config);
         let store = database.open().await;
         let tasks = Tasks::new();
         let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();
@@ -140,15 +146,11 @@ impl Gateway {
     }
 
     pub(crate) async fn data_post(&self, key: &str, path: &str, body: &Value) -> Answer {
-        call(
-            self.peer,
-            &self.data,
-            Method::POST,
-            path,
-            key,
-            body.to_string(),
-        )
-        .await
+        self.data_post_text(key, path, body.to_string()).await
+    }
+
+    pub(crate) async fn data_post_text(&self, key: &str, path: &str, body: String) -> Answer {
+        call(self.peer, &self.data, Method::POST, path, key, body).await
     }
 
     /// A chat call whose sender is slow: `meanwhile` is done once the call has
@@ -171,6 +173,13 @@ impl Gateway {
 
     /// An answer that is 200, with its body not yet read.
     pub(crate) async fn data_response(&self, key: &str, path: &str, body: &Value) -> Response {
+        let response = self.data_stream(key, path, body).await;
+        assert_eq!(response.status(), 200);
+        response
+    }
+
+    /// An answer with its body not yet read.
+    pub(crate) async fn data_stream(&self, key: &str, path: &str, body: &Value) -> Response {
         let request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -178,9 +187,7 @@ impl Gateway {
             .extension(Peer::new(self.peer))
             .body(Body::from(body.to_string()))
             .unwrap();
-        let response = self.data.clone().oneshot(request).await.unwrap();
-        assert_eq!(response.status(), 200);
-        response
+        self.data.clone().oneshot(request).await.unwrap()
     }
 
     /// Any request, to the admin plane or to the data plane.
@@ -230,13 +237,14 @@ async fn call(
 async fn send(routes: &Router, request: Request<Body>) -> Answer {
     let response = routes.clone().oneshot(request).await.unwrap();
     let status = response.status();
+    let (parts, body) = response.into_parts();
     let header = |name| {
-        let text = response.headers().get(name);
+        let text = parts.headers.get(name);
         text.map(|text| text.to_str().unwrap().to_owned())
             .unwrap_or_default()
     };
     let (ignored, etag) = (header("x-llm-proxy-ignored"), header("etag"));
-    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    let bytes = body.collect().await.unwrap().to_bytes();
     Answer {
         status,
         ignored,

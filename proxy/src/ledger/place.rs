@@ -68,6 +68,12 @@ impl Ledger {
         })
     }
 
+    /// Calls that hold a slot, of all keys.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> u64 {
+        self.0.with_gauges(|all| all.slots())
+    }
+
     /// What is left now.
     pub(crate) fn left(&self, rates: &Rates) -> Left {
         let now = self.0.clock.now().timestamp();

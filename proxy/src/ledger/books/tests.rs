@@ -2,11 +2,14 @@
 //! limit, or leaves a hold in one that another has refused. Method: random lives
 //! of five accounts that keys share, against naive maps.
 
+mod interleavings;
+mod windows;
+
 use std::collections::HashMap as Map;
 use std::sync::Arc;
 
 use super::*;
-use crate::key::{KeyHash, SharedAccount, accounts};
+use crate::key::{KeyHash, Period, SharedAccount, accounts};
 
 const SEEDS: u64 = 3_000;
 
@@ -16,15 +19,16 @@ struct Row {
     limit: Option<i64>,
     posted: i64,
     allotted: i64,
+    period: Option<Period>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Open {
     accounts: Arc<[AccountId]>,
     held: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct World {
     store: Map<AccountId, Row>,
     books: Books,
@@ -40,7 +44,7 @@ impl Row {
             limit: self.limit.map(NanoUsd::from_nanos),
             posted: NanoUsd::from_nanos(self.posted),
             allotted: NanoUsd::from_nanos(self.allotted),
-            period: None,
+            period: self.period,
         }
     }
 
