@@ -69,6 +69,8 @@ mod sdk_examples;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
+#[path = "e2e/shared_store.rs"]
+mod shared_store;
 #[path = "e2e/slow_durability.rs"]
 mod slow_durability;
 #[path = "e2e/slow_litellm.rs"]
@@ -79,6 +81,8 @@ mod slow_litellm_recorded;
 mod slow_many;
 #[path = "e2e/slow_outage.rs"]
 mod slow_outage;
+#[path = "e2e/slow_shared_store.rs"]
+mod slow_shared_store;
 #[path = "e2e/slow_static_build.rs"]
 mod slow_static_build;
 #[path = "e2e/slow_static_roles.rs"]

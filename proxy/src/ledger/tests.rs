@@ -7,7 +7,9 @@
     reason = "it counts each assertion as a branch"
 )]
 
+mod any_order;
 mod batches;
+mod eight_writers;
 mod give_back;
 mod places;
 mod processes;
