@@ -12,6 +12,7 @@ pub(crate) mod key_block;
 pub(crate) mod key_bulk_update;
 pub(crate) mod key_count;
 pub(crate) mod key_delete;
+pub(crate) mod key_delete_expired;
 pub(crate) mod key_generate;
 pub(crate) mod key_info;
 pub(crate) mod key_list;

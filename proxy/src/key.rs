@@ -51,6 +51,10 @@ pub(crate) struct Key {
     pub(crate) alias: Option<String>,
     /// Public model names and patterns; empty = every model.
     pub(crate) models: Vec<String>,
+    /// LiteLLM: names of its own, and the public name that each stands for.
+    pub(crate) aliases: BTreeMap<String, String>,
+    /// From here on its answers warn; it refuses nothing.
+    pub(crate) soft_budget: Option<NanoUsd>,
     /// Cap, of its lifetime or of each `budget_duration`; none = no cap; zero
     /// refuses the first call.
     pub(crate) max_budget: Option<NanoUsd>,
@@ -130,6 +134,8 @@ impl Key {
             key_name,
             alias: None,
             models: Vec::new(),
+            aliases: BTreeMap::new(),
+            soft_budget: None,
             max_budget: None,
             limits: Limits::default(),
             accounts: accounts(hash, []),
@@ -211,6 +217,12 @@ impl Key {
     /// Whether any cap bounds what it may spend on this model.
     pub(crate) fn is_capped(&self, model: &str) -> bool {
         self.max_budget.is_some() || self.shared().next().is_some() || self.limits.caps(model)
+    }
+
+    /// The model that a call by this name is for. What it stands for must be
+    /// among its `models`.
+    pub(crate) fn resolve<'a>(&'a self, name: &'a str) -> &'a str {
+        self.aliases.get(name).map_or(name, String::as_str)
     }
 
     /// Whether its `models` cover this public name.

@@ -115,6 +115,11 @@ fn key_changes() -> Vec<AdminRoute> {
             Scope(KeysWrite),
         ),
         (
+            "/key/delete_expired",
+            post(admin::key_delete_expired::handle),
+            Scope(KeysWrite),
+        ),
+        (
             "/key/block",
             post(admin::key_block::block),
             Scope(KeysWrite),

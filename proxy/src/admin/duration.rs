@@ -36,6 +36,15 @@ impl Span {
         };
         (end.timestamp() < 253_402_300_800).then_some(end)
     }
+
+    /// The moment this long before `end`; none before 1970.
+    pub(super) fn before(self, end: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let start = match self {
+            Self::Seconds(seconds) => end.checked_sub_signed(Duration::try_seconds(seconds)?)?,
+            Self::Months(months) => end.checked_sub_months(Months::new(months))?,
+        };
+        (start.timestamp() >= 0).then_some(start)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! remembered by name; a field nobody knows is refused, because its sender
 //! believes that it restricts the key.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -19,6 +21,9 @@ use crate::{
 /// Far above any sensible name; keeps rows and log lines small.
 const NAME_CHARACTERS_MAX: usize = 255;
 
+/// Names of models that a key may have of its own.
+const ALIASES_MAX: usize = 64;
+
 /// Each call of the key is compared with all of them.
 const CIDRS_MAX: usize = 64;
 
@@ -28,6 +33,8 @@ const CIDRS_MAX: usize = 64;
 pub(super) struct Fields {
     pub(super) alias: Option<Option<String>>,
     pub(super) models: Option<Vec<String>>,
+    pub(super) aliases: Option<BTreeMap<String, String>>,
+    pub(super) soft_budget: Option<Option<NanoUsd>>,
     pub(super) max_budget: Option<Option<NanoUsd>>,
     pub(super) duration: Option<Option<Span>>,
     pub(super) metadata: Option<Map<String, Value>>,
@@ -44,10 +51,9 @@ pub(super) struct Fields {
 }
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
-pub(crate) const IGNORED: [&str; 45] = [
+pub(crate) const IGNORED: [&str; 43] = [
     "access_group_ids",
     "agent_id",
-    "aliases",
     "allowed_cache_controls",
     "allowed_passthrough_routes",
     "allowed_vector_store_indexes",
@@ -74,7 +80,6 @@ pub(crate) const IGNORED: [&str; 45] = [
     "router_settings",
     "rpm_limit_type",
     "send_invite_email",
-    "soft_budget",
     "soft_budget_cooldown",
     "spend",
     "tag_rpm_limit",
@@ -103,7 +108,9 @@ impl Fields {
                 // LiteLLM: null means not sent; the empty list takes the rule away.
                 "models" if value.is_null() => {}
                 "models" => fields.models = Some(list(name, value)?),
+                "aliases" => fields.aliases = Some(aliases(value)?),
                 "max_budget" => fields.max_budget = Some(budget(value)?),
+                "soft_budget" => fields.soft_budget = Some(soft_budget(value)?),
                 "duration" => fields.duration = Some(duration(value)?),
                 "metadata" => fields.metadata = Some(object(name, value)?),
                 "blocked" => fields.blocked = flag(name, value)?,
@@ -158,6 +165,12 @@ impl Fields {
     pub(super) fn apply(&self, key: &mut Key) {
         if let Some(models) = &self.models {
             key.models.clone_from(models);
+        }
+        if let Some(aliases) = &self.aliases {
+            key.aliases.clone_from(aliases);
+        }
+        if let Some(budget) = self.soft_budget {
+            key.soft_budget = budget;
         }
         if let Some(budget) = self.max_budget {
             key.max_budget = budget;
@@ -253,6 +266,40 @@ fn unknown(name: &str) -> ApiError {
     let name = printable(name);
     let message = format!("the field {name} is not known here: leave it out");
     invalid("extra_forbidden", &name, &message)
+}
+
+fn aliases(value: &Value) -> Result<BTreeMap<String, String>, ApiError> {
+    const FIELD: &str = "aliases";
+    let entries = object(FIELD, value)?;
+    let is_name = |name: &str| {
+        (1..=NAME_CHARACTERS_MAX).contains(&name.chars().count())
+            && !name.chars().any(char::is_control)
+    };
+    if entries.len() > ALIASES_MAX {
+        let message = format!("{FIELD}: at most {ALIASES_MAX} of them a key");
+        return Err(ApiError::bad_request(FIELD, message));
+    }
+    let read = |(name, model): (&String, &Value)| {
+        let model = model.as_str().filter(|model| is_name(model));
+        let pair = model.filter(|_| is_name(name));
+        pair.map(|model| (name.clone(), model.to_owned()))
+            .ok_or_else(|| {
+                let message = format!(
+                    "{FIELD} must give names of models for names, each of 1 to {NAME_CHARACTERS_MAX} characters, none of them a control character"
+                );
+                ApiError::bad_request(FIELD, message)
+            })
+    };
+    entries.iter().map(read).collect()
+}
+
+/// As `max_budget`; zero warns from the first call on.
+fn soft_budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
+    const FIELD: &str = "soft_budget";
+    budget(value).map_err(|_| {
+        let message = "soft_budget must be a non-negative finite number of USD, at most 9 billion";
+        ApiError::bad_request(FIELD, message)
+    })
 }
 
 /// A name that a request made up, fit to be repeated in an answer.

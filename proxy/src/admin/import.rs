@@ -27,7 +27,8 @@ use crate::{
 const ACTOR: &str = "command";
 
 /// LiteLLM: columns that `/key/generate` knows as fields of the same name.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
+    "aliases",
     "allowed_routes",
     "blocked",
     "budget_duration",
@@ -68,7 +69,8 @@ const WITHOUT_RULE: [&str; 19] = [
 ];
 
 /// LiteLLM: columns that hold JSON, which some exports write as a text.
-const JSON: [&str; 6] = [
+const JSON: [&str; 7] = [
+    "aliases",
     "allowed_routes",
     "budget_limits",
     "metadata",

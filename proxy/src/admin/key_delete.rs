@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// One transaction must not hold the writer for long.
-const KEYS_MAX: usize = 1_000;
+pub(super) const KEYS_MAX: usize = 1_000;
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
@@ -45,9 +45,13 @@ pub(crate) async fn handle(
     }
     // LiteLLM: the answer repeats the whole list, also what was not there.
     let echoed: Vec<String> = keys.iter().chain(&aliases).cloned().collect();
+    let hashes = keys.iter().filter_map(|key| KeyHash::from_key_or_hash(key));
+    let hashes = hashes.collect();
     let changing = state.clone();
-    let work = async move { delete(&changing, &admitted, &keys, &aliases).await };
-    change(&state, work).await?;
+    let work = async move { delete(&changing, &admitted, hashes, &aliases, None).await };
+    if change(&state, work).await? == 0 {
+        return Err(ApiError::not_found("keys", "No keys found"));
+    }
     Ok(answer(json!({ "deleted_keys": echoed }), &[]))
 }
 
@@ -64,18 +68,17 @@ fn names(body: &Map<String, Value>, field: &str) -> Result<Vec<String>, ApiError
     }
 }
 
-async fn delete(
+/// Answers how many there were. `expired_before` spares those whose expiry was
+/// changed since they were found.
+pub(super) async fn delete(
     state: &AppState,
     admitted: &Admitted,
-    keys: &[String],
+    mut hashes: Vec<KeyHash>,
     aliases: &[String],
-) -> Result<(), ApiError> {
+    expired_before: Option<DateTime<Utc>>,
+) -> Result<usize, ApiError> {
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
-    let mut hashes: Vec<KeyHash> = keys
-        .iter()
-        .filter_map(|key| KeyHash::from_key_or_hash(key))
-        .collect();
     for alias in aliases {
         hashes.extend(store::keys::find_alias(&mut write, alias).await?);
     }
@@ -83,13 +86,14 @@ async fn delete(
     let changed = state.keys.invalidate_on_drop(hashes.iter().copied());
     let (mut deleted, mut accounts) = (Vec::new(), Vec::new());
     for hash in hashes {
-        if let Some(account) = end(&mut write, &caller, hash, state.clock.now()).await? {
+        let ended = end(&mut write, &caller, hash, expired_before, state.clock.now());
+        if let Some(account) = ended.await? {
             deleted.push(hash);
             accounts.extend(account);
         }
     }
     if deleted.is_empty() {
-        return Err(ApiError::not_found("keys", "No keys found"));
+        return Ok(0);
     }
     let accounts = state.ledger.refresh_on_drop(accounts);
     failpoint::pass("key_delete.before_commit").await;
@@ -103,7 +107,7 @@ async fn delete(
     for hash in &deleted {
         tracing::info!(caller = %caller, key.hash = %hash, "key deleted");
     }
-    Ok(())
+    Ok(deleted.len())
 }
 
 /// Deletes a key and answers its account. An earlier value of a key that was
@@ -112,9 +116,16 @@ async fn end(
     write: &mut AnyConnection,
     caller: &Caller,
     hash: KeyHash,
+    expired_before: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> Result<Option<Option<AccountId>>, ApiError> {
-    let Some(key) = store::keys::find(write, hash).await? else {
+    let found = store::keys::find(write, hash).await?;
+    if let Some(before) = expired_before
+        && !found.as_ref().is_some_and(|key| key.is_expired(before))
+    {
+        return Ok(None);
+    }
+    let Some(key) = found else {
         let ended = store::keys::earlier::end(write, hash, now).await?;
         if ended {
             trail::value_ended(write, caller, hash, now).await?;

@@ -128,7 +128,7 @@ async fn write(
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
     limits.done().await;
-    shared_budgets::log(key, fields.shared_budgets());
+    shared_budgets::log(&caller, key, fields.shared_budgets());
     tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key generated");
     Ok(())
 }

@@ -128,7 +128,7 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
     failpoint::pass("key_regenerate.after_commit").await;
     drop(changed);
     limits.done().await;
-    shared_budgets::log(&key, asked.fields.shared_budgets());
+    shared_budgets::log(&caller, &key, asked.fields.shared_budgets());
     tracing::info!(
         caller = %caller, key.hash = %new, key.alias = key.alias, replaced.hash = %old,
         replaced.ends_at = %ends_at, "key regenerated"

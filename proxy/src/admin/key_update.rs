@@ -98,7 +98,7 @@ pub(super) async fn write(
     failpoint::pass("key_update.after_commit").await;
     drop(changed);
     limits.done().await;
-    shared_budgets::log(&key, fields.shared_budgets());
+    shared_budgets::log(&caller, &key, fields.shared_budgets());
     tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key updated");
     Ok(key)
 }

@@ -153,9 +153,10 @@ fn definition(limit: Option<NanoUsd>, period: Option<Period>) -> Value {
 }
 
 /// The log of a definition, once it is committed.
-pub(super) fn log(key: &Key, budgets: &[SharedBudget]) {
+pub(super) fn log(caller: &Caller, key: &Key, budgets: &[SharedBudget]) {
     for budget in budgets {
         tracing::info!(
+            %caller,
             key.hash = %key.hash,
             account.scope = budget.account.scope.as_str(),
             account.id = &*budget.account.id,

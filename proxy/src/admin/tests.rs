@@ -9,6 +9,7 @@ mod audit;
 mod bounds;
 mod changes;
 mod cidrs;
+mod details;
 mod ended_callers;
 mod hostile;
 mod import;
@@ -48,11 +49,11 @@ async fn a_generated_key_is_shown_once_and_works_at_once() {
     let wanted = json!({
         "key_alias": "first", "max_budget": 5.5, "duration": "1h", "models": ["demo"],
         "metadata": {"a": {"b": [1]}}, "key_type": "llm_api", "user_id": "u", "team_id": "t",
-        "soft_budget": 3, "tags": [], "aliases": {"m": "demo"},
+        "soft_budget": 3, "tags": [], "guardrails": ["g"], "prompts": ["p"],
     });
     let made = gateway.post("/key/generate", &wanted).await;
     assert_eq!(made.status, 200, "{}", made.body);
-    assert_eq!(made.ignored, "aliases,soft_budget");
+    assert_eq!(made.ignored, "guardrails,prompts");
     let (key, hash) = (text(&made, "key"), text(&made, "token"));
     assert!(key.starts_with("sk-llp_"));
     assert_eq!(made.body["token_id"], made.body["token"]);

@@ -49,6 +49,7 @@ pub(super) struct Spend {
     own: NanoUsd,
     shared: Vec<Value>,
     limits: limits::Used,
+    last_call: Option<DateTime<Utc>>,
 }
 
 impl Spend {
@@ -87,10 +88,13 @@ pub(super) async fn spends(state: &AppState, keys: &[&Key]) -> Result<Vec<Spend>
     let windows = windows.filter(|window| state.ledger.spend(window).is_none());
     let windows = read(state, windows.collect()).await?;
     stored.extend(windows);
+    let accounts: Vec<_> = keys.iter().map(|key| key.account).collect();
+    let last_calls = state.store.last_calls(&accounts).await?;
     let spend = |key: &&Key| Spend {
         own: posted(state, &stored, &key.own_account()),
         shared: shared_budgets::standing(state, &stored, key, now),
         limits: limits::used(state, &stored, key, now),
+        last_call: last_calls.get(&key.account).copied(),
     };
     Ok(keys.iter().map(spend).collect())
 }
@@ -127,6 +131,8 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "max_budget": key.max_budget,
         "expires": key.expires_at.map(time),
         "models": key.models,
+        "aliases": key.aliases,
+        "last_active": spend.last_call.map(time),
         "metadata": key.metadata,
         "allowed_routes": key.allowed_routes,
         "scopes": key.scopes,
@@ -146,6 +152,9 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "rotation_count": 0,
     }));
     limits::show(&mut row, key, &spend.limits, now);
+    if let Some(soft_budget) = key.soft_budget {
+        row.insert("soft_budget".to_owned(), json!(soft_budget));
+    }
     fill(&mut row, &ROW_NULLS, &Value::Null);
     fill(&mut row, &ROW_LISTS, &json!([]));
     fill(&mut row, &ROW_OBJECTS, &json!({}));
@@ -153,7 +162,7 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
 }
 
 /// LiteLLM's fields of a row that mean nothing in this gateway.
-const ROW_NULLS: [&str; 18] = [
+const ROW_NULLS: [&str; 17] = [
     "agent_id",
     "budget_duration",
     "budget_id",
@@ -161,7 +170,6 @@ const ROW_NULLS: [&str; 18] = [
     "budget_reset_at",
     "jwt_key_mappings",
     "key_rotation_at",
-    "last_active",
     "last_rotation_at",
     "litellm_budget_table",
     "litellm_organization_table",
@@ -174,8 +182,7 @@ const ROW_NULLS: [&str; 18] = [
     "tpd_limit",
 ];
 const ROW_LISTS: [&str; 3] = ["access_group_ids", "allowed_cache_controls", "policies"];
-const ROW_OBJECTS: [&str; 7] = [
-    "aliases",
+const ROW_OBJECTS: [&str; 6] = [
     "budget_fallbacks",
     "config",
     "model_max_budget",
@@ -205,6 +212,7 @@ pub(super) fn stored(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String
     let window = period.and_then(|period| period.window(now));
     for (name, at) in [
         ("expires", key.expires_at),
+        ("last_active", spend.last_call),
         ("budget_reset_at", window.map(|window| window.end)),
         ("created_at", Some(key.created_at)),
         ("updated_at", Some(key.updated_at)),

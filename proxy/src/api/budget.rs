@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::itself::itself;
+use super::{exchange::spend, itself::itself};
 use crate::{
     app::AppState,
     auth::Peer,
@@ -96,13 +96,25 @@ fn a_day(posted: NanoUsd, window: Window, now: DateTime<Utc>) -> NanoUsd {
     NanoUsd::from_picos(picos)
 }
 
-/// Names the fullest account of a call from 80 % on. It asks memory alone.
-pub(super) fn warn(state: &AppState, accounts: &[AccountId], headers: &mut HeaderMap) {
+/// Names the fullest account of a call from 80 % on, else the key's soft budget
+/// where its spend has come to it. It asks memory alone.
+pub(super) fn warn(
+    state: &AppState,
+    accounts: &[AccountId],
+    soft_budget: Option<NanoUsd>,
+    headers: &mut HeaderMap,
+) {
     let fullest = state.ledger.fullest(accounts);
-    let Some(fullest) = fullest.filter(|one| one.percent >= WARNING_PERCENT) else {
-        return;
+    let fullest = fullest.filter(|one| one.percent >= WARNING_PERCENT);
+    let reached =
+        || soft_budget.filter(|soft| spend(state, accounts).is_some_and(|all| all >= *soft));
+    let text = match fullest {
+        Some(fullest) => format!("scope={}, percent={}", fullest.scope, fullest.percent),
+        None => match reached() {
+            Some(soft_budget) => format!("scope=key, soft_budget={soft_budget}"),
+            None => return,
+        },
     };
-    let text = format!("scope={}, percent={}", fullest.scope, fullest.percent);
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.insert(WARNING, value);
     }

@@ -101,13 +101,15 @@ async fn answer(
 /// The model's deployment, if the caller may use the model.
 fn deployment<'a>(
     state: &'a AppState,
-    caller: &Caller,
-    model: &str,
+    caller: &'a Caller,
+    model: &'a str,
 ) -> Result<&'a Deployment, ApiError> {
-    if let Caller::Key(key) = caller
-        && !key.allows_model(model)
-    {
-        return Err(ApiError::model_denied());
+    let mut model = model;
+    if let Caller::Key(key) = caller {
+        model = key.resolve(model);
+        if !key.allows_model(model) {
+            return Err(ApiError::model_denied());
+        }
     }
     let deployment = choose(&state.config.models, model).ok_or_else(ApiError::unknown_model)?;
     let is_capped = matches!(caller, Caller::Key(key) if key.is_capped(&deployment.public_name));

@@ -55,6 +55,7 @@ pub(super) struct Exchange {
 /// The part of an exchange that outlives its sending.
 struct Sent {
     hold: Hold,
+    soft_budget: Option<NanoUsd>,
     rates: Option<Arc<Rates>>,
     input_bound: u64,
     hides_usage: bool,
@@ -80,6 +81,10 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
     };
     let sent = Sent {
         hold,
+        soft_budget: match &caller {
+            Caller::Key(key) => key.soft_budget,
+            Caller::Master => None,
+        },
         rates,
         input_bound,
         hides_usage,
@@ -146,7 +151,7 @@ async fn whole(
     let mut meter = Meter::default();
     let is_usable = meter.whole(&body);
     let accounts = Arc::clone(&sent.hold.call().accounts);
-    let rates = sent.rates.clone();
+    let (rates, soft_budget) = (sent.rates.clone(), sent.soft_budget);
     failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
     insert_rates(state, &mut headers, rates.as_deref());
@@ -155,7 +160,7 @@ async fn whole(
     }
     insert_amount(&mut headers, "x-litellm-response-cost", Some(cost));
     insert_amount(&mut headers, "x-litellm-key-spend", spend(state, &accounts));
-    warn(state, &accounts, &mut headers);
+    warn(state, &accounts, soft_budget, &mut headers);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -174,7 +179,8 @@ fn stream(
         "x-litellm-key-spend",
         spend(state, &sent.hold.call().accounts),
     );
-    warn(state, &sent.hold.call().accounts, &mut headers);
+    let accounts = &sent.hold.call().accounts;
+    warn(state, accounts, sent.soft_budget, &mut headers);
     insert_rates(state, &mut headers, sent.rates.as_deref());
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;

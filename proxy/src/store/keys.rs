@@ -5,6 +5,7 @@
 mod count;
 pub(crate) mod earlier;
 pub(crate) mod import;
+mod last_calls;
 mod list;
 mod many;
 
@@ -94,9 +95,9 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash, limits) \
+         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19) \
+         $19, $20, $21) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -104,7 +105,8 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          allowed_routes = excluded.allowed_routes, scopes = excluded.scopes, \
          shared_accounts = excluded.shared_accounts, \
          allowed_cidrs = excluded.allowed_cidrs, user_id = excluded.user_id, \
-         team_id = excluded.team_id, limits = excluded.limits, \
+         team_id = excluded.team_id, limits = excluded.limits, aliases = excluded.aliases, \
+         soft_budget_nanousd = excluded.soft_budget_nanousd, \
          updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -126,6 +128,8 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(key.updated_at.timestamp_micros())
     .bind(key.account.to_string())
     .bind(to_json(&key.limits))
+    .bind(to_json(&key.aliases))
+    .bind(key.soft_budget.map(crate::money::NanoUsd::nanos))
     .execute(write)
     .await
     .map(drop)
@@ -142,11 +146,12 @@ pub(crate) async fn delete(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
          shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, \
-         account_hash, limits, deleted_at_us) \
+         account_hash, limits, aliases, soft_budget_nanousd, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash, limits, $1 FROM keys WHERE hash = $2",
+         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd, $1 \
+         FROM keys WHERE hash = $2",
     )
     .bind(now.timestamp_micros())
     .bind(hash.to_string())

@@ -23,6 +23,8 @@ pub(super) struct KeyRow {
     key_name: String,
     alias: Option<String>,
     models: String,
+    aliases: String,
+    soft_budget_nanousd: Option<i64>,
     max_budget_nanousd: Option<i64>,
     expires_at_us: Option<i64>,
     blocked: i64,
@@ -67,6 +69,8 @@ impl KeyRow {
             rates: AllRates::default(),
             limits: from_json(&self.limits).ok_or_else(|| damaged("limits"))?,
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
+            aliases: from_json(&self.aliases).ok_or_else(|| damaged("aliases"))?,
+            soft_budget: self.soft_budget_nanousd.map(NanoUsd::from_nanos),
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
             expires_at: match self.expires_at_us {
                 Some(at) => Some(instant(at).ok_or_else(|| damaged("expiry"))?),

@@ -54,7 +54,10 @@ async fn repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory() {
             .await
             .unwrap();
         write.commit().await.unwrap();
-        assert_eq!(gateway.try_key(&key).await.status, 200, "still in memory");
+        // A store that several share tells of the change by itself.
+        if !gateway.state.store.is_shared() {
+            assert_eq!(gateway.try_key(&key).await.status, 200, "still in memory");
+        }
         let named = if field == "keys" {
             json!([hash])
         } else {

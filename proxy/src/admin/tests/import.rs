@@ -73,6 +73,7 @@ async fn an_imported_key_keeps_working_with_its_limits_and_spend() {
     let gateway = Gateway::start().await;
     let columns = row(json!({
         "models": ["demo"],
+        "aliases": {"gpt": "demo"},
         "max_budget": 0.25,
         "rpm_limit": 7,
         "metadata": {"team": "red", "model_rpm_limit": {"demo": 3}},
@@ -92,6 +93,7 @@ async fn an_imported_key_keeps_working_with_its_limits_and_spend() {
         ("spend", json!(0.25)),
         ("max_budget", json!(0.25)),
         ("models", json!(["demo"])),
+        ("aliases", json!({"gpt": "demo"})),
         ("rpm_limit", json!(7)),
         ("user_id", json!("u-1")),
         ("team_id", json!("t-1")),
@@ -148,7 +150,6 @@ async fn what_would_free_a_key_is_refused_and_what_has_no_effect_is_told() {
         assert!(reason.contains(said), "{more}: {reason}");
     }
     let columns = row(json!({
-        "aliases": {"gpt": "demo"},
         "permissions": "{\"a\": true}",
         "organization_id": "o",
         "budget_id": "b",
@@ -164,7 +165,6 @@ async fn what_would_free_a_key_is_refused_and_what_has_no_effect_is_told() {
         left_out,
         [
             "acolumnoftomorrow",
-            "aliases",
             "budget_id",
             "key_alias",
             "metadata.guardrails",

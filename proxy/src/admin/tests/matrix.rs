@@ -55,7 +55,7 @@ const DATA: [Row; 12] = [
     ("/key/info", "GET", "", Callers { master: 404 }),
 ];
 
-const ADMIN: [Row; 21] = [
+const ADMIN: [Row; 22] = [
     ("/health/liveliness", "GET", "", Anyone),
     ("/health/liveness", "GET", "", Anyone),
     ("/health/readiness", "GET", "", Anyone),
@@ -65,6 +65,12 @@ const ADMIN: [Row; 21] = [
         "/key/delete",
         "POST",
         r#"{"keys":["KEY"]}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/key/delete_expired",
+        "POST",
+        r#"{"expired_for":"30d"}"#,
         Needs(KeysWrite, 401),
     ),
     ("/key/block", "POST", NAMED, Needs(KeysWrite, 401)),

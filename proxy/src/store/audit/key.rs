@@ -48,6 +48,8 @@ fn described(key: &Key) -> Value {
         key_name,
         alias,
         models,
+        aliases,
+        soft_budget,
         max_budget,
         limits,
         // These follow from the rest.
@@ -72,6 +74,8 @@ fn described(key: &Key) -> Value {
         "key_name": key_name,
         "key_alias": alias,
         "models": models,
+        "aliases": aliases,
+        "soft_budget": soft_budget,
         "max_budget": max_budget,
         "limits": limits,
         "expires": expires_at,

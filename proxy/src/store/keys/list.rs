@@ -231,6 +231,26 @@ impl Store {
         Ok(Listed { keys, total })
     }
 
+    /// Live keys that expired before this, at most so many.
+    pub(crate) async fn expired_keys(
+        &self,
+        before: DateTime<Utc>,
+        most: usize,
+    ) -> Result<Vec<KeyHash>, StoreError> {
+        let found: Vec<String> = sqlx::query_scalar(
+            "SELECT hash FROM keys WHERE expires_at_us <= $1 ORDER BY expires_at_us LIMIT $2",
+        )
+        .bind(before.timestamp_micros())
+        .bind(i64::try_from(most).unwrap_or(i64::MAX))
+        .fetch_all(self.reader())
+        .await
+        .map_err(StoreError::while_doing("looking for expired keys"))?;
+        Ok(found
+            .iter()
+            .filter_map(|hash| KeyHash::from_hex(hash))
+            .collect())
+    }
+
     /// The aliases of live keys in their order, and how many there are.
     pub(crate) async fn list_aliases(
         &self,
