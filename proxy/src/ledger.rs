@@ -391,4 +391,6 @@ async fn recover_dead(store: &Store, clock: &Clock) -> Result<(), StoreError> {
 pub(crate) type RequestId = Uuid;
 
 #[cfg(test)]
+mod scale;
+#[cfg(test)]
 mod tests;

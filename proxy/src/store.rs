@@ -5,6 +5,8 @@
 
 pub(crate) mod audit;
 pub(crate) mod changes;
+#[cfg(test)]
+mod faults;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod migrate;

@@ -27,15 +27,15 @@ use crate::store::ledger::window::opened;
 use crate::store::ledger::{ApplyError, apply};
 
 /// Commands taken into one transaction at most.
-const BATCH_MAX: usize = 512;
+pub(super) const BATCH_MAX: usize = 512;
 /// How often idle allotments are looked for, and a failed batch is tried again.
 const TICK: Duration = Duration::from_millis(500);
 /// How often a process without work says that it lives, where others share its
 /// store; and how often it looks for one that does not.
-const HEARTBEAT: Duration = Duration::from_secs(2);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Between two batches of postings alone, so that a store sees ten a second of a
 /// busy process; a claim takes along at once what has come together.
-const LINGER: Duration = Duration::from_millis(100);
+pub(super) const LINGER: Duration = Duration::from_millis(100);
 /// An account that nothing has used for this long leaves memory.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
