@@ -6,6 +6,7 @@ mod retention;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+mod waiting;
 
 use std::{io::Write as _, sync::Arc, time::Duration};
 
@@ -63,6 +64,17 @@ pub(crate) enum StartError {
     },
 }
 
+impl StartError {
+    /// Nothing is wrong but that the store cannot be reached now.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Unreachable { .. }) => true,
+            Self::Ledger(error) => error.is_outage(),
+            _ => false,
+        }
+    }
+}
+
 /// Runs the gateway until it is told to stop, then drains it.
 ///
 /// # Errors
@@ -79,7 +91,11 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
         true => None,
         false => Some(bind(config.server.admin_listen).await?),
     };
-    let state = open(config).await?;
+    let config = Arc::new(config);
+    let listeners = [Some(&listener), admin_listener.as_ref()];
+    let Some(state) = waiting::for_store(&config, &listeners, &mut stop).await? else {
+        return Ok(());
+    };
     announce(&state, &listener, admin_listener.as_ref())?;
     start(&state, listener, admin_listener);
     stop.received().await;
@@ -87,14 +103,17 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn open(config: Config) -> Result<AppState, StartError> {
+async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
     let (clock, tasks) = (Clock::system(), Tasks::new());
     let store = Store::open(&config.database_url).await?;
     let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;
-    let keys = Cache::new(store.is_shared());
+    let keys = match store.is_shared() {
+        true => Cache::shared(config.stale_window),
+        false => Cache::new(),
+    };
     changes::follow(&store, &keys, &ledger, &tasks).await?;
     Ok(AppState {
-        config: Arc::new(config),
+        config: Arc::clone(config),
         store,
         keys,
         ledger,

@@ -32,6 +32,9 @@ pub(crate) struct Config {
     /// `llm_proxy.store.usage_retention`: how long rows of calls are kept; none
     /// is for ever.
     pub(crate) usage_retention: Option<TimeDelta>,
+    /// `llm_proxy.store.stale_window_s`: how long known keys are served while a
+    /// PostgreSQL does not answer.
+    pub(crate) stale_window: Duration,
     /// LiteLLM: `litellm_settings.budget_exceeded_status_code`, 422 or 429 or 400.
     pub(crate) budget_exceeded_status: StatusCode,
     /// Of `--dev`: the generated master key is shown, the store is removed at the end.

@@ -10,6 +10,8 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::store::StoreError;
+
 /// Seconds after which a caller may try again when the store is unavailable.
 const STORE_RETRY_AFTER_S: u32 = 1;
 
@@ -226,9 +228,13 @@ impl ApiError {
     }
 }
 
-impl From<crate::store::StoreError> for ApiError {
-    fn from(error: crate::store::StoreError) -> Self {
-        tracing::error!(error = %error, "store failed");
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // Said once, when it began.
+            StoreError::Unavailable => {}
+            error => tracing::error!(error = %error, "store failed"),
+        }
         Self::store_unavailable()
     }
 }

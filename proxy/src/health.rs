@@ -34,7 +34,16 @@ pub(crate) async fn liveliness(State(state): State<AppState>) -> Response {
         let body = json!({"status": "shutting_down"});
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
+    alive().await
+}
+
+pub(crate) async fn alive() -> Response {
     Json("I'm alive!").into_response()
+}
+
+/// Before the store was reached for the first time.
+pub(crate) async fn disconnected() -> Response {
+    answer(StatusCode::SERVICE_UNAVAILABLE, "unhealthy", "disconnected")
 }
 
 pub(crate) async fn readiness(State(state): State<AppState>) -> Response {

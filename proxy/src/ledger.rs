@@ -49,6 +49,8 @@ use crate::store::{self, Store, StoreError};
 /// Postings that wait for a store which does not take them. Beyond this many no
 /// call is admitted: spend that cannot be recorded must not be made.
 const BACKLOG_MAX: usize = 10_000;
+/// How long an admission waits for the store to tell of an account.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// A refused claim is tried again where the account has changed in the
 /// meantime, so that a hold which was just released is not overlooked.
 const CLAIM_TRIES: usize = 4;
@@ -125,6 +127,10 @@ impl Ledger {
     /// of this moment, also when it settles in a later one.
     pub(crate) async fn hold(&self, mut call: Call, upper: NanoUsd) -> Result<Hold, HoldError> {
         if self.0.backlog.load(Ordering::Relaxed) > BACKLOG_MAX {
+            return Err(HoldError::StoreUnavailable);
+        }
+        // Of such a call nothing would be in the store if this process died.
+        if call.accounts.is_empty() && !self.0.store.is_well() {
             return Err(HoldError::StoreUnavailable);
         }
         call.accounts = self.current(&call.accounts).await?;
@@ -250,7 +256,11 @@ impl Ledger {
     async fn load(&self, account: &AccountId) -> Result<(), HoldError> {
         loop {
             let before = self.0.refreshed.load(Ordering::Acquire);
-            let standing = store::ledger::window::opened(&self.0.store, account)
+            let opened = store::ledger::window::opened(&self.0.store, account);
+            let standing = self
+                .0
+                .store
+                .within(LOAD_TIMEOUT, opened)
                 .await
                 .map_err(|error| {
                     tracing::error!(%error, "reading an account");

@@ -40,6 +40,15 @@ pub(crate) fn both_planes(state: AppState) -> Router {
     finish(routes.merge(gated(&state)), state)
 }
 
+/// What is said while the store cannot be reached for the first time.
+pub(crate) fn without_store() -> Router {
+    Router::new()
+        .route("/health/liveliness", get(health::alive))
+        .route("/health/liveness", get(health::alive))
+        .route("/health/readiness", get(health::disconnected))
+        .fallback(|| async { ApiError::store_unavailable() })
+}
+
 /// A path, and what answers it.
 type Route = (&'static str, MethodRouter<AppState>);
 

@@ -4,6 +4,7 @@
 //! nothing of HTTP. Called by the key cache, the admin API and the ledger.
 
 pub(crate) mod audit;
+mod breaker;
 pub(crate) mod changes;
 #[cfg(test)]
 mod faults;
@@ -44,6 +45,7 @@ pub(crate) struct Store {
     database: Database,
     /// When readiness last probed a write with success.
     probed: Arc<Mutex<Option<Instant>>>,
+    breaker: Arc<breaker::Breaker>,
 }
 
 /// Which of the two it is, with what only that one needs.
@@ -64,11 +66,25 @@ pub(crate) enum StoreError {
         doing: &'static str,
         source: sqlx::Error,
     },
+    #[error("the store took too long")]
+    Slow,
+    /// Said at once, because it has not answered others in time.
+    #[error("the store does not answer")]
+    Unavailable,
     #[error("the row of key {hash} is damaged: {what}")]
     Damaged { hash: String, what: &'static str },
 }
 
 impl StoreError {
+    /// Nothing is wrong but that the database does not answer now.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => postgres::is_outage(source),
+            Self::Slow | Self::Unavailable => true,
+            Self::Damaged { .. } => false,
+        }
+    }
+
     /// For `map_err`: names what was attempted.
     pub(crate) fn while_doing(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
@@ -96,6 +112,9 @@ pub(crate) enum OpenError {
     },
     #[error("the store {path} does not exist: check the database's address")]
     Missing { path: String },
+    /// It may be there later.
+    #[error("the store {place} cannot be reached: {reason}")]
+    Unreachable { place: String, reason: String },
     #[error("the store {place} cannot be opened: {reason}")]
     Unusable { place: String, reason: String },
 }

@@ -37,7 +37,8 @@ pub(super) async fn follow(
     };
     let told = Arc::new(Notify::new());
     tasks.spawn_service(listen(store.clone(), ledger.clone(), Arc::clone(&told)));
-    tasks.spawn_service(read(changes, keys.clone(), ledger.clone(), told));
+    let memory = (keys.clone(), ledger.clone());
+    tasks.spawn_service(read(store.clone(), changes, memory, told));
     Ok(())
 }
 
@@ -66,7 +67,12 @@ async fn tell(mut listener: Listener, ledger: &Ledger, told: &Notify) -> StoreEr
     }
 }
 
-async fn read(mut changes: Changes, keys: Cache, ledger: Ledger, told: Arc<Notify>) {
+async fn read(
+    store: Store,
+    mut changes: Changes,
+    (keys, ledger): (Cache, Ledger),
+    told: Arc<Notify>,
+) {
     let mut tick = interval(POLL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_lost = false;
@@ -76,7 +82,9 @@ async fn read(mut changes: Changes, keys: Cache, ledger: Ledger, told: Arc<Notif
             _ = tick.tick() => {}
         }
         let asked = Instant::now();
-        match changes.next().await {
+        let answer = changes.next().await;
+        store.looked_at(answer.is_ok().then(|| asked.elapsed()));
+        match answer {
             Ok(news) => {
                 take_in(news, &keys, &ledger);
                 keys.confirm(asked);

@@ -77,7 +77,10 @@ impl Gateway {
         let store = database.open().await;
         let tasks = Tasks::new();
         let ledger = Ledger::open(&store, clock.clone(), &tasks).await.unwrap();
-        let keys = Cache::new(store.is_shared());
+        let keys = match store.is_shared() {
+            true => Cache::shared(config.stale_window),
+            false => Cache::new(),
+        };
         let following = super::changes::follow(&store, &keys, &ledger, &tasks);
         following.await.unwrap();
         let state = AppState {

@@ -27,6 +27,7 @@ pub(crate) struct File {
     pub(crate) body_bytes_max: Option<usize>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) usage_retention: Option<TimeDelta>,
+    pub(crate) stale_window: Option<Duration>,
 }
 
 /// One of LiteLLM's settings that has no effect here.
@@ -225,6 +226,7 @@ fn store(file: &mut File, entry: &Entry) -> Result<(), Problem> {
     let (name, node) = (entry.name.as_str(), &entry.node);
     match name {
         "usage_retention" => file.usage_retention = retention(node, name)?,
+        "stale_window_s" => file.stale_window = Some(Duration::from_secs(node.integer(name)?)),
         _ => return Err(unknown("llm_proxy.store", entry)),
     }
     Ok(())

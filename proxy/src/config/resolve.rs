@@ -1,7 +1,7 @@
 //! Owns the order in which settings win: command line, environment, file,
 //! default; and what `--dev` makes up. Called by `serve` and `check-config`.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -17,6 +17,10 @@ use crate::{
 
 /// Shorter ones can be guessed; a generated key of ours has 43.
 const MASTER_KEY_CHARACTERS_MIN: usize = 16;
+
+/// Long enough for a restart of the store, short enough for a revocation that
+/// nobody could be told of.
+const STALE_WINDOW: Duration = Duration::from_secs(60);
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +99,7 @@ pub(crate) fn resolve(
         server,
         models,
         usage_retention: file.usage_retention,
+        stale_window: file.stale_window.unwrap_or(STALE_WINDOW),
         budget_exceeded_status: file
             .budget_exceeded_status
             .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),

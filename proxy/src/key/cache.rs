@@ -36,6 +36,9 @@ pub(crate) struct Cache(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shards: Vec<Mutex<Shard>>,
+    /// One load a shard at a time: callers of one key wait for one load of it,
+    /// and a slow store is not overrun.
+    loads: Vec<tokio::sync::Mutex<()>>,
     /// None where no other process changes keys.
     confirmed: Option<Confirmed>,
 }
@@ -45,6 +48,8 @@ struct Inner {
 struct Confirmed {
     since: Instant,
     at_ms: AtomicU64,
+    /// How old that may be while the store does not answer.
+    stale_window: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -54,19 +59,32 @@ struct Shard {
 }
 
 impl Cache {
-    /// Of keys that only this process changes, or, if they are shared, others
-    /// too.
-    pub(crate) fn new(is_shared: bool) -> Self {
-        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        let confirmed = is_shared.then(|| Confirmed {
+    /// Of keys that only this process changes.
+    pub(crate) fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// Of keys that other processes change too. While the store does not answer
+    /// they are good for `stale_window` after it has last told of all changes.
+    pub(crate) fn shared(stale_window: Duration) -> Self {
+        Self::with(Some(Confirmed {
             since: Instant::now(),
             at_ms: AtomicU64::new(0),
-        });
-        Self(Arc::new(Inner { shards, confirmed }))
+            stale_window,
+        }))
+    }
+
+    fn with(confirmed: Option<Confirmed>) -> Self {
+        Self(Arc::new(Inner {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            loads: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
+            confirmed,
+        }))
     }
 
     /// The key from memory, else from `load`; remembered when it exists and
-    /// nothing changed in the meantime.
+    /// nothing changed in the meantime. Where `load` fails, what is in memory is
+    /// good for a little longer.
     ///
     /// # Errors
     /// What `load` fails with; a failure is never remembered.
@@ -75,19 +93,26 @@ impl Cache {
         hash: KeyHash,
         load: impl Future<Output = Result<Option<Key>, E>>,
     ) -> Result<Option<Arc<Key>>, E> {
-        let generation = {
-            let shard = self.shard(hash);
-            if let Some(key) = shard.keys.get(&hash)
-                && self.is_current()
-            {
-                return Ok(Some(Arc::clone(key)));
+        if let Some(key) = self.known(hash, TRUST) {
+            return Ok(Some(key));
+        }
+        let _turn = self.0.loads[place(hash)].lock().await;
+        if let Some(key) = self.known(hash, TRUST) {
+            return Ok(Some(key));
+        }
+        let generation = self.shard(hash).generation;
+        let key = match load.await {
+            Ok(Some(key)) => Arc::new(key),
+            Ok(None) => {
+                // It may be here still, from before changes were no longer heard of.
+                self.shard(hash).keys.remove(&hash);
+                return Ok(None);
             }
-            shard.generation
-        };
-        let Some(key) = load.await?.map(Arc::new) else {
-            // It may be here still, from before changes were no longer heard of.
-            self.shard(hash).keys.remove(&hash);
-            return Ok(None);
+            Err(error) => {
+                let stale_window = self.0.confirmed.as_ref().map(|known| known.stale_window);
+                let stale = self.known(hash, stale_window.unwrap_or_default());
+                return stale.map(Some).ok_or(error);
+            }
         };
         let mut shard = self.shard(hash);
         if shard.generation == generation {
@@ -138,17 +163,23 @@ impl Cache {
         }
     }
 
-    fn is_current(&self) -> bool {
-        self.0.confirmed.as_ref().is_none_or(|confirmed| {
+    /// What is in memory, if the store has told of all changes within `age`.
+    fn known(&self, hash: KeyHash, age: Duration) -> Option<Arc<Key>> {
+        let is_good = self.0.confirmed.as_ref().is_none_or(|confirmed| {
             let at_ms = confirmed.at_ms.load(Ordering::Acquire);
             let age_ms = millis(confirmed.since.elapsed()).saturating_sub(at_ms);
-            age_ms <= millis(TRUST)
-        })
+            age_ms <= millis(age)
+        });
+        is_good.then(|| self.shard(hash).keys.get(&hash).cloned())?
     }
 
     fn shard(&self, hash: KeyHash) -> MutexGuard<'_, Shard> {
-        lock(&self.0.shards[usize::from(hash.as_bytes()[0]) % SHARDS])
+        lock(&self.0.shards[place(hash)])
     }
+}
+
+fn place(hash: KeyHash) -> usize {
+    usize::from(hash.as_bytes()[0]) % SHARDS
 }
 
 /// A panic while the lock was held cannot leave a shard half-changed.
@@ -202,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn known_keys_are_remembered_and_unknown_ones_are_not() {
-        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(), fixture("sk-cache"));
         assert_eq!(find(&cache, key.hash, None).await, None);
         assert_eq!(find(&cache, key.hash, Some(key.clone())).await, Some(false));
         assert_eq!(find(&cache, key.hash, None).await, Some(false));
@@ -212,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn c2_a_load_under_way_cannot_resurrect_a_stale_entry() {
-        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(), fixture("sk-cache"));
         let stale = key.clone();
         let changing = cache.clone();
         let seen = cache
@@ -233,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_panics_still_invalidates_every_key_it_named() {
-        let (cache, first, second) = (Cache::new(false), fixture("sk-one"), fixture("sk-two"));
+        let (cache, first, second) = (Cache::new(), fixture("sk-one"), fixture("sk-two"));
         for key in [&first, &second] {
             find(&cache, key.hash, Some(key.clone())).await;
         }
@@ -251,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn c1_a_shared_key_is_good_for_five_seconds_after_the_store_told_of_all_changes() {
-        let (cache, key) = (Cache::new(true), fixture("sk-cache"));
+        let (cache, key) = (Cache::shared(Duration::ZERO), fixture("sk-cache"));
         find(&cache, key.hash, Some(key.clone())).await;
         let asked = Instant::now();
         for (seconds, expected) in [(4, Some(false)), (2, None), (0, None)] {
@@ -272,9 +303,44 @@ mod tests {
         assert_eq!(find(&cache, key.hash, None).await, None);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn d1_while_the_store_is_down_known_keys_are_good_for_the_stale_window() {
+        let (cache, key) = (Cache::shared(Duration::from_secs(60)), fixture("sk-cache"));
+        let down = async |hash| {
+            let found = cache.find(hash, async { Err::<Option<Key>, _>("down") });
+            found.await.map(|key| key.is_some())
+        };
+        assert_eq!(down(key.hash).await, Err("down"));
+        find(&cache, key.hash, Some(key.clone())).await;
+        for (seconds, expected) in [(4, Ok(true)), (55, Ok(true)), (2, Err("down"))] {
+            advance(Duration::from_secs(seconds)).await;
+            assert_eq!(down(key.hash).await, expected, "{seconds}");
+        }
+        // What is known to have changed is not good for a moment.
+        cache.confirm(Instant::now());
+        cache.invalidate(key.hash);
+        assert_eq!(down(key.hash).await, Err("down"));
+    }
+
+    #[tokio::test]
+    async fn many_callers_of_a_key_wait_for_one_load() {
+        let (cache, key) = (Cache::new(), fixture("sk-cache"));
+        let loads = std::cell::Cell::new(0);
+        let one = || {
+            cache.find(key.hash, async {
+                loads.set(loads.get() + 1);
+                tokio::task::yield_now().await;
+                Ok::<_, Infallible>(Some(key.clone()))
+            })
+        };
+        let found = tokio::join!(one(), one(), one());
+        assert!(found.0.unwrap().is_some() && found.2.unwrap().is_some());
+        assert_eq!(loads.get(), 1);
+    }
+
     #[tokio::test]
     async fn a_failed_load_is_not_remembered() {
-        let (cache, key) = (Cache::new(false), fixture("sk-cache"));
+        let (cache, key) = (Cache::new(), fixture("sk-cache"));
         let failed = cache
             .find(key.hash, async { Err::<Option<Key>, _>("down") })
             .await;

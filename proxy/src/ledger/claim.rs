@@ -68,6 +68,10 @@ impl Ledger {
         process: Uuid,
         is_last: bool,
     ) -> ClaimAnswer {
+        let partial = Reserved::partial(&self.0, accounts, short.held, process);
+        if !self.0.store.is_well() {
+            return Err(ClaimError::StoreUnavailable);
+        }
         let (answer, waiting) = oneshot::channel();
         let claim = Claim {
             process,
@@ -76,7 +80,7 @@ impl Ledger {
             ahead: short.ahead,
         };
         let waiter = Waiter {
-            partial: Reserved::partial(&self.0, accounts, short.held, process),
+            partial,
             changes: short.changes,
             is_last,
             answer,
@@ -84,7 +88,11 @@ impl Ledger {
         self.0.send(Command::Claim((claim, Box::new(waiter))));
         match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) | Err(_) => Err(ClaimError::StoreUnavailable),
+            Ok(Err(_)) => Err(ClaimError::StoreUnavailable),
+            Err(_) => {
+                self.0.store.missed();
+                Err(ClaimError::StoreUnavailable)
+            }
         }
     }
 

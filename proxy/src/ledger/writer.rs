@@ -326,6 +326,10 @@ impl Writer {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
+        // What is given back now cannot be claimed again: calls live on it.
+        if !self.store.is_well() {
+            return;
+        }
         let now = shared.now();
         let is_settled = self.owed.is_empty();
         let process = self.process;

@@ -73,13 +73,22 @@ impl Store {
 impl Changes {
     /// What has been committed since the last call.
     pub(crate) async fn next(&mut self) -> Result<News, StoreError> {
-        let news = tokio::time::timeout(READ_TIMEOUT, self.read()).await;
+        let news = tokio::time::timeout(READ_TIMEOUT, self.read_again()).await;
         let news = news.unwrap_or_else(|_| {
             // The answer may still come, to whoever asks next.
             self.connection = None;
             Err(sqlx::Error::PoolTimedOut)
         });
         news.map_err(StoreError::while_doing("reading changes"))
+    }
+
+    /// A connection that has ended since the last time is no failure.
+    async fn read_again(&mut self) -> Result<News, sqlx::Error> {
+        let was_connected = self.connection.is_some();
+        match self.read().await {
+            Err(_) if was_connected => self.read().await,
+            news => news,
+        }
     }
 
     async fn read(&mut self) -> Result<News, sqlx::Error> {

@@ -9,6 +9,8 @@ mod last_calls;
 mod list;
 mod many;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 
@@ -19,9 +21,17 @@ use super::{
 };
 use crate::key::{Key, KeyHash};
 
+/// A caller waits for PostgreSQL to know its key no longer than this.
+const KEY_DEADLINE: Duration = Duration::from_millis(250);
+
 impl Store {
-    /// The live key of this value, or the one that had it before.
+    /// The live key of this value, or the one that had it before; in time, or
+    /// not at all.
     pub(crate) async fn key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
+        self.within(KEY_DEADLINE, self.read_key(hash)).await
+    }
+
+    async fn read_key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
         let row = sqlx::query(
             "SELECT keys.*, CAST(NULL AS BIGINT) AS ends_at_us FROM keys WHERE hash = $1
              UNION ALL

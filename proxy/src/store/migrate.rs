@@ -7,7 +7,7 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
 };
 
-use super::OpenError;
+use super::{OpenError, postgres::is_outage};
 
 /// The two histories have one numbering: a number means the same change in both.
 pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -27,6 +27,14 @@ pub(super) async fn run(
             found,
             known: migrations.iter().map(|one| one.version).max().unwrap_or(0),
         }),
+        Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
+            if is_outage(&error) =>
+        {
+            Err(OpenError::Unreachable {
+                place,
+                reason: format!("migrating its schema: {error}"),
+            })
+        }
         Err(error) => Err(OpenError::Unusable {
             place,
             reason: format!("migrating its schema: {error}"),

@@ -44,9 +44,12 @@ pub(super) fn is_address(url: &str) -> bool {
 /// for the one that migrates.
 pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
     let place = place(url)?;
-    let unusable = |error: sqlx::Error| OpenError::Unusable {
-        place: place.clone(),
-        reason: error.to_string(),
+    let unusable = |error: sqlx::Error| {
+        let (place, reason) = (place.clone(), error.to_string());
+        match is_outage(&error) {
+            true => OpenError::Unreachable { place, reason },
+            false => OpenError::Unusable { place, reason },
+        }
     };
     let options: AnyConnectOptions = url.parse().map_err(unusable)?;
     let shared = Arc::new(Shared {
@@ -75,7 +78,19 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
         writer: pool,
         database: Database::Postgres(shared),
         probed: Arc::default(),
+        breaker: Arc::default(),
     })
+}
+
+/// Whether the server is away, or on its way up or down.
+pub(super) fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        // A connection that is closed before it begins is read as a wrong answer.
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) => true,
+        // PostgreSQL: operator intervention, as `cannot_connect_now`.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
+        _ => false,
+    }
 }
 
 /// The address without what is secret in it.

@@ -78,6 +78,7 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
             _lock: Arc::new(lock),
         },
         probed: Arc::default(),
+        breaker: Arc::default(),
     })
 }
 
