@@ -72,6 +72,11 @@ impl Gateway {
         self.process = Some(process);
     }
 
+    /// As [`Gateway::start_again`], and waits for nothing.
+    pub fn launch(&mut self) {
+        self.process = Some(Process::start(self.command(), &self.log()));
+    }
+
     fn command(&self) -> Command {
         let mut command = self.subcommand(&["serve"]);
         if let Some(failpoints) = self.failpoints {

@@ -39,6 +39,8 @@ mod documentation;
 mod durability;
 #[path = "e2e/engine_process.rs"]
 mod engine_process;
+#[path = "e2e/fleet.rs"]
+mod fleet;
 #[path = "e2e/gateway_input.rs"]
 mod gateway_input;
 #[path = "e2e/hostile_gateway.rs"]
@@ -91,3 +93,5 @@ mod slow_static_roles;
 mod slow_three_nodes;
 #[path = "e2e/static_roles.rs"]
 mod static_roles;
+#[path = "e2e/store_trouble.rs"]
+mod store_trouble;
