@@ -3,9 +3,10 @@
 #
 # Measures, in one run and interleaved, and prints ratios with their targets as
 # a table and as target/bench/latest.json. Asserts nothing: a target that is not
-# met is shown as such. About three minutes once everything is built.
+# met is shown as such. About ten minutes once everything is built.
 #   creds   issuing through a real Vault, against the same engine on Vault's Go
 #           SDK (tests/yardstick): latency, rate, memory, start, revocation
+#   gateway calls beside nginx, governed beside not, and with many keys
 # Without a name it runs all. ROUNDS (5) says how often each case is measured.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,12 +15,12 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 cd "$repo"
 
 names=("$@")
-[ "${#names[@]}" -gt 0 ] || names=(creds)
+[ "${#names[@]}" -gt 0 ] || names=(creds gateway)
 for name in "${names[@]}"; do
   case $name in
-    creds) ;;
+    creds | gateway) ;;
     *)
-      sed -n '2,11s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -39,11 +40,24 @@ build_creds() {
   vault=$(scripts/servers.sh vault)
 }
 
+build_gateway() {
+  need nginx nginx-light
+  need taskset util-linux
+  need python3 python3
+  cargo build --release --locked --quiet -p llm-proxy -p load || return
+  cp "$target/release/llm-proxy" "$target/release/load" "$out/bin/"
+}
+
 for name in "${names[@]}"; do
   case $name in
     creds)
       timed "building what creds compares" build_creds || fail "the build failed"
       timed "creds" python3 tests/bench/creds.py --vault "$vault" --bin "$out/bin" --rounds "${ROUNDS:-5}" \
+        --json "$out/latest.json"
+      ;;
+    gateway)
+      timed "building what gateway compares" build_gateway || fail "the build failed"
+      timed "gateway" python3 tests/bench/gateway.py --bin "$out/bin" --rounds "${ROUNDS:-5}" \
         --json "$out/latest.json"
       ;;
   esac

@@ -5,12 +5,10 @@ import argparse
 import base64
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from measure import Figures, Row, cpu_seconds, processor_times, report, resident_mib, tell_stolen, wait_until
 
 OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
 LEASES_BEFORE_MEMORY = 8_000
@@ -109,35 +109,6 @@ def free_port():
                 continue
 
 
-def wait_until(ready):
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            return ready()
-        except (urllib.error.URLError, ConnectionError):
-            if time.monotonic() > deadline:
-                sys.exit("the server did not start")
-            time.sleep(0.05)
-
-
-def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mib(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
-
-
-def stolen_share(before, after):
-    spent = [b - a for a, b in zip(before, after)]
-    return spent[7] / max(sum(spent), 1)
-
-
-def processor_times():
-    return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
-
-
 def handshake_ms(binary, certificate):
     """From exec to the line that tells the server where to connect."""
     environment = dict(os.environ, PLUGIN_CLIENT_CERT=certificate, **HANDSHAKE)
@@ -162,27 +133,15 @@ def client_certificate(folder):
     return path.read_text()
 
 
-class Figures:
-    """Each case's measurements of both engines, in the order they were made."""
-
-    def __init__(self):
-        self.cases = {}
-
-    def add(self, case, engine, value):
-        self.cases.setdefault(case, {OURS: [], YARDSTICK: []})[engine].append(value)
-
-    def ratio(self, case):
-        """Median, least and greatest of the rounds' own ratios."""
-        pairs = zip(self.cases[case][OURS], self.cases[case][YARDSTICK])
-        ratios = [ours / theirs for ours, theirs in pairs]
-        return statistics.median(ratios), min(ratios), max(ratios)
+def row(case, relation=None, target=None):
+    return Row("R12", case, (case, OURS), (case, YARDSTICK), relation, target)
 
 
-TARGETS = [
-    ("creds p50 c=1 (µs)", "<=", 0.9), ("creds issues/s c=16", ">=", 1.1), ("creds p50 c=16 (µs)", "<=", 0.9),
-    ("resident MiB after 8,000 leases", "<=", 0.4), ("exec to handshake line (ms)", "<=", 0.3),
-    ("reload and first read (ms)", "<=", 0.7), ("revokes/s by prefix", ">=", 0.8),
-    ("engine CPU an issue (µs)", "<=", None), ("server CPU an issue (µs)", "<=", None),
+ROWS = [
+    row("creds p50 c=1 (µs)", "<=", 0.9), row("creds issues/s c=16", ">=", 1.1), row("creds p50 c=16 (µs)", "<=", 0.9),
+    row("resident MiB after 8,000 leases", "<=", 0.4), row("exec to handshake line (ms)", "<=", 0.3),
+    row("reload and first read (ms)", "<=", 0.7), row("revokes/s by prefix", ">=", 0.8),
+    row("engine CPU an issue (µs)"), row("server CPU an issue (µs)"),
 ]
 
 
@@ -211,30 +170,12 @@ def measure(server, figures, rounds, certificate):
             server.call("PUT", "sys/plugins/reload/backend", {"mounts": [f"{engine}/"]})
             server.call("GET", f"{engine}/creds/app")
             figures.add("reload and first read (ms)", engine, (time.perf_counter() - started) * 1000)
-        stolen = stolen_share(before, processor_times())
-        if stolen > 0.02:
-            print(f"round {number + 1}: the host took {stolen:.0%} of the processors", file=sys.stderr)
+        tell_stolen(number + 1, before)
     for engine in (YARDSTICK, OURS):
         leases = LEASES_BEFORE_MEMORY + rounds * 4_001
         started = time.perf_counter()
         server.call("PUT", f"sys/leases/revoke-prefix/{engine}/creds/app", {"sync": True})
         figures.add("revokes/s by prefix", engine, leases / (time.perf_counter() - started))
-
-
-def report(figures, path):
-    ratios = []
-    print(f"{'R12: engine ÷ yardstick':34}{'ours':>10}{'yardstick':>11}{'ratio':>8}{'least':>7}{'most':>7}  target")
-    for case, relation, target in TARGETS:
-        value, least, most = figures.ratio(case)
-        met = target is None or (value <= target if relation == "<=" else value >= target)
-        ours, theirs = (statistics.median(figures.cases[case][engine]) for engine in (OURS, YARDSTICK))
-        told = "" if target is None else f"{relation} {target}{'' if met else '  NOT MET'}"
-        print(f"{case:34}{ours:10.1f}{theirs:11.1f}{value:8.2f}{least:7.2f}{most:7.2f}  {told}")
-        ratios.append({"id": "R12", "case": case, "value": round(value, 3), "target": target, "met": met,
-                       "min": round(least, 3), "max": round(most, 3), "ours": round(ours, 1), "peer": round(theirs, 1)})
-    machine = {"cores": os.cpu_count(), "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}
-    path.write_text(json.dumps({"ratios": ratios, "machine": machine}, indent=1) + "\n")
-    print(f"written to {path}", file=sys.stderr)
 
 
 def main():
@@ -253,7 +194,7 @@ def main():
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    report(figures, arguments.json)
+    report(figures, ROWS, arguments.json)
 
 
 if __name__ == "__main__":
