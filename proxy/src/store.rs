@@ -10,6 +10,7 @@ pub(crate) mod changes;
 mod faults;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+mod many;
 mod migrate;
 mod postgres;
 pub(crate) mod retention;

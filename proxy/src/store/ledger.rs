@@ -5,6 +5,7 @@
 //! one conditional update, and what to claim is the ledger's business. `admin`
 //! calls [`set_limit`] inside its own transactions.
 
+mod accounts;
 mod batch;
 pub(crate) mod correct;
 pub(crate) mod estimate;

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::key::{AccountId, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
+use crate::store::many::push_rows;
 
 /// One settled call.
 #[derive(Debug, Clone)]
@@ -62,19 +63,6 @@ static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
         text
     })
 });
-
-/// `($1, $2), ($3, $4)` for two rows of two columns.
-fn push_rows(text: &mut String, rows: usize, columns: usize) {
-    for number in 1..=rows * columns {
-        text.push_str(match (number % columns, number) {
-            (1, 1) => "($",
-            (1, _) => "), ($",
-            _ => ", $",
-        });
-        text.push_str(&number.to_string());
-    }
-    text.push(')');
-}
 
 /// Writes each row unless its request has one; answers whose was written. Of two
 /// rows of one request the first is.

@@ -1,34 +1,34 @@
 //! One batch of the ledger as one transaction: rows first, then each account
-//! once, however many calls were charged to it, so that a busy account costs the
-//! store a few statements a batch.
+//! once, however many calls were charged to it, so that a batch costs the store a
+//! few statements however many calls and accounts there are.
 //!
-//! Accounts are locked in the order of their names, by every process: none waits
-//! for another in a circle. Whether a claim fits is asked of rows that are
-//! locked, and said once more by the condition of the update that allots it.
+//! Whether a claim fits is asked of rows that are locked, and said once more by
+//! the condition of the statement that writes them.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{ALLOTTED_MAX_NANOS, ApplyError, estimate, process, read_standing};
+use super::accounts::Accounts;
+use super::{ApplyError, estimate, process};
 use crate::key::AccountId;
 use crate::ledger::account::{AHEAD_DIVISOR, Standing};
 use crate::ledger::entry::{Claim, Entry, Grant, Outcome, Posting};
 use crate::money::NanoUsd;
-use crate::store::{Store, StoreError, usage};
+use crate::store::many::filled::{self, SIZES, chunks};
+use crate::store::{Database, Store, StoreError, usage};
 
-/// What a batch does to its accounts, in the order in which they are locked.
+/// What a batch does to its accounts.
 #[derive(Default)]
-struct Changes(BTreeMap<(&'static str, String), Change>);
+struct Changes(BTreeMap<AccountId, Change>);
 
+#[derive(Default)]
 struct Change {
-    account: AccountId,
     posted_nanos: i64,
     released: NanoUsd,
     allotted: NanoUsd,
-    /// None where there is no such account.
-    standing: Option<Standing>,
 }
 
 /// Applies entries, all or none, and marks the process with `batch`. Postings and
@@ -46,7 +46,7 @@ pub(crate) async fn apply(
     if !is_alive.await.map_err(not_applied)? {
         return Err(ApplyError::Swept);
     }
-    let outcomes = change_books(&mut transaction, process, entries).await;
+    let outcomes = change_books(&mut transaction, &store.database, process, entries).await;
     let outcomes = outcomes.map_err(not_applied)?;
     match transaction.commit().await {
         Ok(()) => Ok(outcomes),
@@ -59,6 +59,7 @@ pub(crate) async fn apply(
 
 async fn change_books(
     connection: &mut AnyConnection,
+    database: &Database,
     process: Uuid,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>, sqlx::Error> {
@@ -95,32 +96,27 @@ async fn change_books(
             }
         });
     }
-    for change in changes.0.values_mut() {
-        let (posted, released) = (change.posted_nanos, change.released);
-        change.standing = post(connection, &change.account, posted, released).await?;
+    let mut rows = Accounts::lock(connection, database, changes.0.keys()).await?;
+    for (account, change) in &changes.0 {
+        if let Some(row) = rows.get(account) {
+            row.post(change.posted_nanos);
+            row.release(change.released);
+        }
     }
     for (entry, outcome) in entries.iter().zip(&mut outcomes) {
         if let Entry::Claim(claim) = entry {
-            *outcome = changes.claim(claim);
+            *outcome = changes.claim(&mut rows, claim);
         }
     }
-    for change in changes.0.values() {
-        allot(connection, change).await?;
-        move_allotment(connection, process, change).await?;
-    }
+    let moved = changes.moved(&mut rows);
+    rows.write(connection).await?;
+    move_allotments(connection, process, &moved).await?;
     Ok(outcomes)
 }
 
 impl Changes {
     fn of(&mut self, account: &AccountId) -> &mut Change {
-        let name = (account.scope(), account.subject());
-        self.0.entry(name).or_insert_with(|| Change {
-            account: account.clone(),
-            posted_nanos: 0,
-            released: NanoUsd::ZERO,
-            allotted: NanoUsd::ZERO,
-            standing: None,
-        })
+        self.0.entry(account.clone()).or_default()
     }
 
     async fn post(
@@ -160,148 +156,102 @@ impl Changes {
     }
 
     /// All or none, of what is left after the claims before it.
-    fn claim(&mut self, claim: &Claim) -> Outcome {
-        let mut grants = Vec::new();
+    fn claim(&mut self, rows: &mut Accounts, claim: &Claim) -> Outcome {
+        let mut grants: Vec<Grant> = Vec::new();
         for (at, account) in claim.asked() {
-            let change = self.of(account);
             let least = claim.least[at];
-            if !change.fits(least) {
-                let standing = change.standing.unwrap_or_default();
-                self.take_back(claim, &grants);
+            let Some(row) = rows.get(account).filter(|row| row.fits(least)) else {
+                let standing = rows.get(account).map(|row| row.standing());
+                for grant in grants {
+                    let account = &claim.accounts[grant.at];
+                    rows.get(account)
+                        .into_iter()
+                        .for_each(|row| row.release(grant.amount));
+                }
+                let standing = standing.unwrap_or_default();
                 return Outcome::Refused { at, standing };
-            }
-            let most = least.saturating_add(change.ahead(least, claim.ahead[at]));
-            let amount = if change.fits(most) { most } else { least };
+            };
+            let most = least.saturating_add(ahead(row.standing(), least, claim.ahead[at]));
+            let amount = if row.fits(most) { most } else { least };
+            row.allot(amount);
             grants.push(Grant {
                 at,
                 amount,
-                standing: change.grant(amount),
+                standing: row.standing(),
             });
+        }
+        for grant in &grants {
+            let change = self.of(&claim.accounts[grant.at]);
+            change.allotted = change.allotted.saturating_add(grant.amount);
         }
         Outcome::Granted(grants)
     }
 
-    fn take_back(&mut self, claim: &Claim, grants: &[Grant]) {
-        for grant in grants {
-            let change = self.of(&claim.accounts[grant.at]);
-            change.allotted = change.allotted.saturating_sub(grant.amount);
-            if let Some(standing) = &mut change.standing {
-                standing.allotted = standing.allotted.saturating_sub(grant.amount);
-            }
-        }
+    /// By how much the allotments of this process grow, or shrink below zero.
+    fn moved(&self, rows: &mut Accounts) -> Vec<(&AccountId, i64)> {
+        self.0
+            .iter()
+            .map(|(account, change)| (account, change.allotted.nanos() - change.released.nanos()))
+            .filter(|(account, moved)| *moved != 0 && rows.get(account).is_some())
+            .collect()
     }
 }
 
-impl Change {
-    fn fits(&self, amount: NanoUsd) -> bool {
-        let Some(standing) = self.standing else {
-            return false;
-        };
-        let allotted = standing.allotted.nanos().saturating_add(amount.nanos());
-        let used = standing.posted.nanos().saturating_add(allotted);
-        allotted <= ALLOTTED_MAX_NANOS && standing.limit.is_none_or(|limit| used <= limit.nanos())
-    }
-
-    /// How much of `asked` goes with a claim: a part of what is left then, by what
-    /// all processes have taken, so that it shrinks as the limit comes near.
-    fn ahead(&self, least: NanoUsd, asked: NanoUsd) -> NanoUsd {
-        let standing = self.standing.unwrap_or_default();
-        let Some(limit) = standing.limit else {
-            return asked;
-        };
-        let used = standing.posted.saturating_add(standing.allotted);
-        let left = limit.saturating_sub(used.saturating_add(least));
-        asked.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
-    }
-
-    fn grant(&mut self, amount: NanoUsd) -> Standing {
-        self.allotted = self.allotted.saturating_add(amount);
-        let standing = self.standing.get_or_insert_default();
-        standing.allotted = standing.allotted.saturating_add(amount);
-        *standing
-    }
+/// How much of `asked` goes with a claim: a part of what is left then, by what
+/// all processes have taken, so that it shrinks as the limit comes near.
+fn ahead(standing: Standing, least: NanoUsd, asked: NanoUsd) -> NanoUsd {
+    let Some(limit) = standing.limit else {
+        return asked;
+    };
+    let used = standing.posted.saturating_add(standing.allotted);
+    let left = limit.saturating_sub(used.saturating_add(least));
+    asked.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
 }
 
-/// Locks an account and changes its totals; answers where it stands then. The
-/// conditions keep a total inside its range, where SQLite would turn it into a
-/// floating-point number and PostgreSQL would refuse it. What an operator has reset
-/// is not taken off once more: the correction shrinks in its place.
-pub(super) async fn post(
-    connection: &mut AnyConnection,
-    account: &AccountId,
-    posted_nanos: i64,
-    released: NanoUsd,
-) -> Result<Option<Standing>, sqlx::Error> {
-    let row = sqlx::query(
-        "UPDATE account SET
-             posted_nanousd = CASE
-                 WHEN posted_nanousd > $5 THEN $6
-                 WHEN posted_nanousd + $3 < 0 THEN 0
-                 ELSE posted_nanousd + $3 END,
-             corrected_nanousd = corrected_nanousd - CASE
-                 WHEN $3 >= 0 THEN 0
-                 WHEN posted_nanousd + $3 < 0 THEN posted_nanousd + $3
-                 ELSE 0 END,
-             allotted_nanousd = CASE WHEN allotted_nanousd < $4 THEN 0 ELSE allotted_nanousd - $4 END
-         WHERE scope = $1 AND subject = $2
-         RETURNING limit_nanousd, posted_nanousd, allotted_nanousd, budget_duration",
+static GROW: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH moved (process, scope, subject, amount) AS (VALUES ",
+        4,
+        ")
+         INSERT INTO allotment (process, scope, subject, amount_nanousd)
+         SELECT process, scope, subject, amount FROM moved WHERE scope IS NOT NULL
+         ON CONFLICT (process, scope, subject) DO UPDATE
+             SET amount_nanousd = allotment.amount_nanousd + excluded.amount_nanousd",
     )
-    .bind(account.scope())
-    .bind(account.subject())
-    .bind(posted_nanos)
-    .bind(released.nanos())
-    .bind(NanoUsd::MAX.nanos() - posted_nanos.max(0))
-    .bind(NanoUsd::MAX.nanos())
-    .fetch_optional(connection)
-    .await?;
-    row.as_ref().map(read_standing).transpose()
-}
+});
 
-async fn allot(connection: &mut AnyConnection, change: &Change) -> Result<(), sqlx::Error> {
-    if change.allotted == NanoUsd::ZERO {
-        return Ok(());
-    }
-    let allotted = sqlx::query(
-        "UPDATE account SET allotted_nanousd = allotted_nanousd + $3
-         WHERE scope = $1 AND subject = $2 AND allotted_nanousd <= $4 - $3
-             AND (limit_nanousd IS NULL
-                 OR posted_nanousd + allotted_nanousd + $3 <= limit_nanousd)",
+static SHRINK: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH moved (process, scope, subject, amount) AS (VALUES ",
+        4,
+        ")
+         UPDATE allotment SET amount_nanousd = CASE
+             WHEN amount_nanousd < moved.amount THEN 0 ELSE amount_nanousd - moved.amount END
+         FROM moved
+         WHERE allotment.process = moved.process AND allotment.scope = moved.scope
+             AND allotment.subject = moved.subject",
     )
-    .bind(change.account.scope())
-    .bind(change.account.subject())
-    .bind(change.allotted.nanos())
-    .bind(ALLOTTED_MAX_NANOS)
-    .execute(connection)
-    .await?;
-    match allotted.rows_affected() {
-        1 => Ok(()),
-        // Nobody can have changed a row that is locked; a batch that would
-        // break the limit all the same is not written.
-        _ => Err(sqlx::Error::RowNotFound),
-    }
-}
+});
 
-async fn move_allotment(
+async fn move_allotments(
     connection: &mut AnyConnection,
     process: Uuid,
-    change: &Change,
+    moved: &[(&AccountId, i64)],
 ) -> Result<(), sqlx::Error> {
-    let moved = change.allotted.nanos() - change.released.nanos();
-    if moved == 0 || change.standing.is_none() {
-        return Ok(());
+    let process = process.to_string();
+    let (grown, shrunk): (Vec<_>, Vec<_>) = moved.iter().partition(|(_, amount)| *amount > 0);
+    for (texts, moved) in [(&GROW, grown), (&SHRINK, shrunk)] {
+        for (size, moved) in chunks(&moved) {
+            let mut query = sqlx::query(texts[size].as_str());
+            for one in moved {
+                query = query
+                    .bind(one.map(|_| process.clone()))
+                    .bind(one.map(|(account, _)| account.scope()))
+                    .bind(one.map(|(account, _)| account.subject()))
+                    .bind(one.map(|(_, amount)| amount.abs()));
+            }
+            query.execute(&mut *connection).await?;
+        }
     }
-    sqlx::query(
-        "INSERT INTO allotment (process, scope, subject, amount_nanousd) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (process, scope, subject) DO UPDATE SET amount_nanousd = CASE
-             WHEN allotment.amount_nanousd + $5 < 0 THEN 0
-             ELSE allotment.amount_nanousd + $5 END",
-    )
-    .bind(process.to_string())
-    .bind(change.account.scope())
-    .bind(change.account.subject())
-    .bind(moved.max(0))
-    .bind(moved)
-    .execute(connection)
-    .await
-    .map(drop)
+    Ok(())
 }

@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
-use super::batch::post;
+use super::accounts::Accounts;
 use crate::key::AccountId;
 use crate::money::NanoUsd;
-use crate::store::{Store, StoreError};
+use crate::store::{Database, Store, StoreError};
 
 /// What became of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +65,17 @@ pub(super) async fn take_off(
 pub(crate) async fn release(store: &Store, request_id: Uuid) -> Result<Released, StoreError> {
     let mut transaction = store.begin_write().await?;
     let failed = || StoreError::while_doing("releasing an estimated posting");
-    let released = release_row(&mut transaction, &request_id.to_string()).await;
+    let released = release_row(&mut transaction, &store.database, &request_id.to_string()).await;
     let released = released.map_err(failed())?;
     transaction.commit().await.map_err(failed())?;
     Ok(released)
 }
 
-async fn release_row(connection: &mut AnyConnection, id: &str) -> Result<Released, sqlx::Error> {
+async fn release_row(
+    connection: &mut AnyConnection,
+    database: &Database,
+    id: &str,
+) -> Result<Released, sqlx::Error> {
     let row = sqlx::query("SELECT cost_nanousd, estimated FROM usage WHERE request_id = $1")
         .bind(id)
         .fetch_optional(&mut *connection)
@@ -90,19 +94,24 @@ async fn release_row(connection: &mut AnyConnection, id: &str) -> Result<Release
     let accounts = sqlx::query(
         "SELECT 'key' AS scope, key_hash AS subject FROM usage
          WHERE request_id = $1 AND key_hash IS NOT NULL
-         UNION ALL SELECT scope, subject FROM usage_account WHERE request_id = $1
-         ORDER BY 1, 2",
+         UNION ALL SELECT scope, subject FROM usage_account WHERE request_id = $1",
     )
     .bind(id)
     .fetch_all(&mut *connection)
     .await?;
+    let mut charged = Vec::with_capacity(accounts.len());
     for account in accounts {
         let scope = account.try_get::<String, _>("scope")?;
         let subject = account.try_get::<String, _>("subject")?;
-        if let Some(account) = AccountId::parse(&scope, &subject) {
-            post(connection, &account, -cost.nanos(), NanoUsd::ZERO).await?;
+        charged.extend(AccountId::parse(&scope, &subject));
+    }
+    let mut rows = Accounts::lock(connection, database, charged.iter()).await?;
+    for account in &charged {
+        if let Some(row) = rows.get(account) {
+            row.post(-cost.nanos());
         }
     }
+    rows.write(connection).await?;
     Ok(Released::Now(cost))
 }
 

@@ -13,13 +13,13 @@ use chrono::{DateTime, Utc};
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
-use super::batch::post;
+use super::accounts::Accounts;
 use super::{estimate, process};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::price::Usage;
 use crate::store::usage::{self, UsageRow};
-use crate::store::{Store, StoreError};
+use crate::store::{Database, Store, StoreError};
 
 /// An estimated posting that recovery made.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(crate) async fn recover(
         {
             continue;
         }
-        let posted = post_all(&mut transaction, &dead, now).await;
+        let posted = post_all(&mut transaction, &store.database, &dead, now).await;
         let Some(posted) = posted.map_err(failed())? else {
             // It stays allotted, so nothing is spent twice.
             tracing::error!(
@@ -62,6 +62,7 @@ pub(crate) async fn recover(
 /// None where an account cannot be read, as one of a newer version.
 async fn post_all(
     connection: &mut AnyConnection,
+    database: &Database,
     process: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Recovered>>, sqlx::Error> {
@@ -70,7 +71,7 @@ async fn post_all(
             .bind(process)
             .fetch_all(&mut *connection)
             .await?;
-    let mut left = Vec::with_capacity(rows.len());
+    let mut recovered = Vec::with_capacity(rows.len());
     for row in rows {
         let scope = row.try_get::<String, _>("scope")?;
         let subject = row.try_get::<String, _>("subject")?;
@@ -81,22 +82,26 @@ async fn post_all(
         let Some(account) = AccountId::parse(&scope, &subject) else {
             return Ok(None);
         };
-        left.push((scope, subject, account, amount));
-    }
-    // The order of every batch, so that none waits for another in a circle.
-    left.sort();
-    let mut recovered = Vec::with_capacity(left.len());
-    for (_, _, account, amount) in left {
-        let request_id = estimate::id_of(process, &account);
-        let row = estimated(account.clone(), request_id, amount, now);
-        usage::insert(connection, &[&row]).await?;
-        post(connection, &account, amount.nanos(), amount).await?;
         recovered.push(Recovered {
+            request_id: estimate::id_of(process, &account),
             account,
-            request_id,
             amount,
         });
     }
+    let rows: Vec<UsageRow> = recovered.iter().map(|one| estimated(one, now)).collect();
+    usage::insert(connection, &rows.iter().collect::<Vec<_>>()).await?;
+    let accounts = recovered.iter().map(|one| &one.account);
+    let mut accounts = Accounts::lock(connection, database, accounts).await?;
+    for Recovered {
+        account, amount, ..
+    } in &recovered
+    {
+        if let Some(row) = accounts.get(account) {
+            row.post(amount.nanos());
+            row.release(*amount);
+        }
+    }
+    accounts.write(connection).await?;
     sqlx::query("DELETE FROM allotment WHERE process = $1")
         .bind(process)
         .execute(connection)
@@ -104,14 +109,14 @@ async fn post_all(
     Ok(Some(recovered))
 }
 
-fn estimated(account: AccountId, request_id: Uuid, cost: NanoUsd, now: DateTime<Utc>) -> UsageRow {
+fn estimated(recovered: &Recovered, now: DateTime<Utc>) -> UsageRow {
     UsageRow {
-        request_id,
-        accounts: Arc::from([account]),
+        request_id: recovered.request_id,
+        accounts: Arc::from([recovered.account.clone()]),
         model: String::new(),
         deployment_id: String::new(),
         usage: Usage::default(),
-        cost,
+        cost: recovered.amount,
         estimated: true,
         streamed: false,
         status: 0,

@@ -1,0 +1,168 @@
+//! The rows of some accounts, within a transaction: read and locked together,
+//! changed in memory, written together. However many they are, the store sees a
+//! few statements.
+//!
+//! Every process locks them in the order of their names, so that none waits for
+//! another in a circle.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use sqlx::{Any, AnyConnection, Row as _};
+
+use super::{ALLOTTED_MAX_NANOS, read_standing};
+use crate::key::AccountId;
+use crate::ledger::account::Standing;
+use crate::money::NanoUsd;
+use crate::store::Database;
+use crate::store::many::filled::{self, SIZES, chunks};
+
+/// An account's scope and subject.
+type Name = (String, String);
+
+/// What is there of the accounts that were asked for.
+pub(super) struct Accounts(BTreeMap<Name, Row>);
+
+/// An account as it stands in the store, with what has been changed since.
+pub(super) struct Row {
+    standing: Standing,
+    corrected_nanos: i64,
+    is_changed: bool,
+}
+
+const READ: &str =
+    "SELECT scope, subject, limit_nanousd, posted_nanousd, corrected_nanousd, allotted_nanousd,
+         budget_duration
+     FROM account WHERE (scope, subject) IN (VALUES ";
+
+/// SQLite has one writer, which needs no locks.
+static READ_SQLITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| filled::texts(READ, 2, ")"));
+
+static READ_POSTGRES: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    let order = r#") ORDER BY scope COLLATE "C", subject COLLATE "C" FOR UPDATE"#;
+    filled::texts(READ, 2, order)
+});
+
+/// A change that would break a limit is not written, whatever has computed it.
+static WRITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH new (scope, subject, posted, corrected, allotted) AS (VALUES ",
+        5,
+        ")
+         UPDATE account SET posted_nanousd = new.posted, corrected_nanousd = new.corrected,
+             allotted_nanousd = new.allotted
+         FROM new
+         WHERE account.scope = new.scope AND account.subject = new.subject
+             AND (new.allotted <= account.allotted_nanousd OR account.limit_nanousd IS NULL
+                 OR new.posted + new.allotted <= account.limit_nanousd)",
+    )
+});
+
+fn name(account: &AccountId) -> Name {
+    (account.scope().to_owned(), account.subject())
+}
+
+impl Accounts {
+    pub(super) async fn lock(
+        connection: &mut AnyConnection,
+        database: &Database,
+        accounts: impl Iterator<Item = &AccountId>,
+    ) -> Result<Self, sqlx::Error> {
+        let names: BTreeMap<Name, ()> = accounts.map(|account| (name(account), ())).collect();
+        let names: Vec<Name> = names.into_keys().collect();
+        let texts = match database {
+            Database::Sqlite { .. } => &READ_SQLITE,
+            Database::Postgres(_) => &READ_POSTGRES,
+        };
+        let mut found = BTreeMap::new();
+        for (size, names) in chunks(&names) {
+            let mut query = sqlx::query::<Any>(texts[size].as_str());
+            for name in names {
+                query = query
+                    .bind(name.map(|(scope, _)| scope.clone()))
+                    .bind(name.map(|(_, subject)| subject.clone()));
+            }
+            for row in query.fetch_all(&mut *connection).await? {
+                let name = (row.try_get("scope")?, row.try_get("subject")?);
+                let read = Row {
+                    standing: read_standing(&row)?,
+                    corrected_nanos: row.try_get("corrected_nanousd")?,
+                    is_changed: false,
+                };
+                found.insert(name, read);
+            }
+        }
+        Ok(Self(found))
+    }
+
+    pub(super) fn get(&mut self, account: &AccountId) -> Option<&mut Row> {
+        self.0.get_mut(&name(account))
+    }
+
+    /// Writes what has been changed.
+    pub(super) async fn write(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let changed: Vec<(Name, Row)> = self
+            .0
+            .into_iter()
+            .filter(|(_, row)| row.is_changed)
+            .collect();
+        let mut written = 0;
+        for (size, rows) in chunks(&changed) {
+            let mut query = sqlx::query::<Any>(WRITE[size].as_str());
+            for row in rows {
+                let standing = row.map(|(_, row)| row.standing);
+                query = query
+                    .bind(row.map(|((scope, _), _)| scope.clone()))
+                    .bind(row.map(|((_, subject), _)| subject.clone()))
+                    .bind(standing.map(|standing| standing.posted.nanos()))
+                    .bind(row.map(|(_, row)| row.corrected_nanos))
+                    .bind(standing.map(|standing| standing.allotted.nanos()));
+            }
+            written += query.execute(&mut *connection).await?.rows_affected();
+        }
+        // Nobody can have changed a row that is locked, so one that was left out
+        // would have broken its limit.
+        if usize::try_from(written) == Ok(changed.len()) {
+            Ok(())
+        } else {
+            Err(sqlx::Error::RowNotFound)
+        }
+    }
+}
+
+impl Row {
+    pub(super) const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// A total stays inside its range. What an operator has reset is not taken off
+    /// once more: the correction shrinks in its place.
+    pub(super) fn post(&mut self, nanos: i64) {
+        self.is_changed |= nanos != 0;
+        let posted = &mut self.standing.posted;
+        if nanos >= 0 {
+            *posted = posted.saturating_add(NanoUsd::from_nanos(nanos));
+            return;
+        }
+        let rest = posted.nanos().saturating_add(nanos);
+        *posted = NanoUsd::from_nanos(rest.max(0));
+        self.corrected_nanos = self.corrected_nanos.saturating_sub(rest.min(0));
+    }
+
+    pub(super) fn release(&mut self, amount: NanoUsd) {
+        self.is_changed |= amount != NanoUsd::ZERO;
+        self.standing.allotted = self.standing.allotted.saturating_sub(amount);
+    }
+
+    pub(super) fn fits(&self, amount: NanoUsd) -> bool {
+        let standing = self.standing;
+        let allotted = standing.allotted.nanos().saturating_add(amount.nanos());
+        let used = standing.posted.nanos().saturating_add(allotted);
+        allotted <= ALLOTTED_MAX_NANOS && standing.limit.is_none_or(|limit| used <= limit.nanos())
+    }
+
+    pub(super) fn allot(&mut self, amount: NanoUsd) {
+        self.is_changed |= amount != NanoUsd::ZERO;
+        self.standing.allotted = self.standing.allotted.saturating_add(amount);
+    }
+}
