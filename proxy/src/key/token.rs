@@ -18,6 +18,11 @@ const CHECKSUM_CHARACTERS: usize = 6;
 const LENGTH: usize = PREFIX.len() + RANDOM_CHARACTERS + CHECKSUM_CHARACTERS;
 /// Far above any provider's key; a longer one is not worth hashing.
 const LENGTH_MAX: usize = 512;
+/// Of a key that a caller chose, after the prefix.
+const LENGTH_STRONG: usize = 22;
+/// Of 22 random characters there are fewer once in ten thousand times at most, of
+/// 22 random hexadecimal digits once in a hundred.
+const SURPRISING_MIN: usize = 13;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// A well-formed key. It may be unknown to the store.
@@ -93,15 +98,30 @@ impl Token {
         self.0.expose()
     }
 
-    /// Whether a key that a caller chose is hard to guess: 22 characters after
-    /// the prefix, as many as LiteLLM's own, of at least ten kinds.
+    /// Whether a key that a caller chose looks hard to guess: 22 characters after
+    /// the prefix, as many as LiteLLM's own, of at least ten kinds, and most of
+    /// them no repetition or continuation of what stands before them.
     pub(crate) fn is_strong(&self) -> bool {
-        let body = self.0.expose().trim_start_matches("sk-");
-        let mut kinds: Vec<u8> = body.bytes().collect();
+        let body = self.0.expose().trim_start_matches("sk-").as_bytes();
+        let mut kinds = body.to_vec();
         kinds.sort_unstable();
         kinds.dedup();
-        body.len() >= 22 && kinds.len() >= 10
+        body.len() >= LENGTH_STRONG && kinds.len() >= 10 && surprising(body) >= SURPRISING_MIN
     }
+}
+
+/// How many characters neither count on from the one before, up or down, nor
+/// end three that stood together before.
+fn surprising(body: &[u8]) -> usize {
+    let is_surprising = |at: &usize| {
+        let (seen, next) = body.split_at(*at);
+        let last = seen.last().copied().unwrap_or_default();
+        let counts_on = next.first().is_some_and(|next| next.abs_diff(last) <= 1);
+        let three = body.get(at.saturating_sub(2)..=*at).unwrap_or_default();
+        let is_repeated = three.len() == 3 && seen.windows(3).any(|earlier| earlier == three);
+        !counts_on && !is_repeated
+    };
+    (1..body.len()).filter(is_surprising).count()
 }
 
 impl fmt::Debug for Token {
@@ -178,7 +198,13 @@ mod tests {
         for (key, strong) in [
             ("sk-1234567890123456", false),
             ("sk-aaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+            ("sk-abcdefghijklmnopqrstuvwxyz0123456789", false),
+            ("sk-zyxwvutsrqponmlkjihgfedcba9876543210", false),
+            ("sk-tiger-17-tiger-17-tiger-17-tiger-17", false),
+            ("sk-1a2b3c4d5e1a2b3c4d5e1a2b3c4d5e", false),
             ("sk-QJ7ZAaPj16abR07BqixA7A", true),
+            ("sk-mUIljRWh571-nJJoytNfnQ", true),
+            ("sk-5f2b8c0a9d7e4613c2f80b5a7e9d1364", true),
         ] {
             assert_eq!(Token::parse(key).unwrap().is_strong(), strong, "{key}");
         }
