@@ -20,7 +20,7 @@ use crate::{
     auth::Refusals,
     clock::Clock,
     config::{Config, ConfigError, Environment, Options, resolve},
-    key::Cache,
+    key::{Cache, use_time_zone},
     ledger::Ledger,
     router,
     server::{BindError, Server, bind},
@@ -104,6 +104,7 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
 }
 
 async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
+    use_time_zone(config.time_zone);
     let (clock, tasks) = (Clock::system(), Tasks::new());
     let store = Store::open(&config.database_url).await?;
     let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;

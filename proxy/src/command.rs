@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     app::{self, StartError},
-    config::{ConfigError, Environment, Options, check, database_url},
-    failpoint, ledger,
+    config::{ConfigError, Environment, Options, check, database_url, time_zone},
+    failpoint,
+    key::use_time_zone,
+    ledger,
     store::Store,
     telemetry,
 };
@@ -132,6 +134,7 @@ pub(crate) fn run() -> Result<(), CommandError> {
             command: KeysCommand::Import { file, replace },
             config,
         }) => {
+            use_time_zone(time_zone(config.clone(), &environment)?);
             let url = database_url(config, &environment)?;
             Ok(keys_import::run(&runtime, &url, &file, replace)?)
         }

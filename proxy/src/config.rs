@@ -11,6 +11,7 @@ mod tree;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use http::StatusCode;
 use tempfile::TempDir;
 use url::Url;
@@ -18,7 +19,7 @@ use url::Url;
 pub(crate) use self::{
     environment::Environment,
     file::{File, Warning, parse},
-    resolve::{ConfigError, Options, check, database_url, listen_address, resolve},
+    resolve::{ConfigError, Options, check, database_url, listen_address, resolve, time_zone},
 };
 use crate::{price::Price, secret::Secret};
 
@@ -35,6 +36,8 @@ pub(crate) struct Config {
     /// `llm_proxy.store.stale_window_s`: how long known keys are served while a
     /// PostgreSQL does not answer.
     pub(crate) stale_window: Duration,
+    /// `llm_proxy.ledger.time_zone`: whose days and months budgets with windows follow.
+    pub(crate) time_zone: Tz,
     /// LiteLLM: `litellm_settings.budget_exceeded_status_code`, 422 or 429 or 400.
     pub(crate) budget_exceeded_status: StatusCode,
     /// Of `--dev`: the generated master key is shown, the store is removed at the end.

@@ -31,7 +31,7 @@ pub(crate) use self::{
     routes::allows,
     scopes::{Scope, Scopes},
     token::{Token, TokenError},
-    window::{Period, Window},
+    window::{Period, Window, use_time_zone},
 };
 use crate::money::NanoUsd;
 

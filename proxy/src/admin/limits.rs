@@ -1,7 +1,7 @@
 //! Owns a key's own limits in the key API: the fields that set them, their
 //! definition in the books, and in `shown` how they are shown. A budget with a
 //! duration counts from zero again in each of its windows, which follow the
-//! calendar in UTC.
+//! calendar.
 
 mod shown;
 

@@ -6,6 +6,7 @@
 use std::{fmt, net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use chrono::TimeDelta;
+use chrono_tz::Tz;
 use http::StatusCode;
 
 use super::{
@@ -28,6 +29,7 @@ pub(crate) struct File {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) usage_retention: Option<TimeDelta>,
     pub(crate) stale_window: Option<Duration>,
+    pub(crate) time_zone: Option<Tz>,
 }
 
 /// One of LiteLLM's settings that has no effect here.
@@ -198,6 +200,11 @@ fn llm_proxy(file: &mut File, node: &Node) -> Result<(), Problem> {
                     server(file, entry)?;
                 }
             }
+            "ledger" => {
+                for entry in group.node.entries("llm_proxy.ledger")? {
+                    ledger(file, entry)?;
+                }
+            }
             "store" => {
                 for entry in group.node.entries("llm_proxy.store")? {
                     store(file, entry)?;
@@ -230,6 +237,23 @@ fn store(file: &mut File, entry: &Entry) -> Result<(), Problem> {
         _ => return Err(unknown("llm_proxy.store", entry)),
     }
     Ok(())
+}
+
+fn ledger(file: &mut File, entry: &Entry) -> Result<(), Problem> {
+    let (name, node) = (entry.name.as_str(), &entry.node);
+    match name {
+        "time_zone" => file.time_zone = Some(time_zone(node, name)?),
+        _ => return Err(unknown("llm_proxy.ledger", entry)),
+    }
+    Ok(())
+}
+
+fn time_zone(node: &Node, name: &str) -> Result<Tz, Problem> {
+    node.text(name)?.parse().map_err(|_| {
+        node.problem(format!(
+            "{name} must be a name of the IANA database, as in Europe/Berlin"
+        ))
+    })
 }
 
 fn retention(node: &Node, name: &str) -> Result<Option<TimeDelta>, Problem> {

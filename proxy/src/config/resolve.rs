@@ -3,6 +3,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use chrono_tz::Tz;
 use http::StatusCode;
 
 use super::{
@@ -100,6 +101,7 @@ pub(crate) fn resolve(
         models,
         usage_retention: file.usage_retention,
         stale_window: file.stale_window.unwrap_or(STALE_WINDOW),
+        time_zone: file.time_zone.unwrap_or(Tz::UTC),
         budget_exceeded_status: file
             .budget_exceeded_status
             .unwrap_or(StatusCode::UNPROCESSABLE_ENTITY),
@@ -152,6 +154,15 @@ pub(crate) fn database_url(
 ) -> Result<String, ConfigError> {
     let file = optional(file, environment)?.0;
     database(environment, file.database_url, None)
+}
+
+/// Whose calendar `serve` would follow, for `keys`.
+pub(crate) fn time_zone(
+    file: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<Tz, ConfigError> {
+    let file = optional(file, environment)?.0;
+    Ok(file.time_zone.unwrap_or(Tz::UTC))
 }
 
 fn address(

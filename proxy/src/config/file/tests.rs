@@ -131,6 +131,23 @@ fn usage_is_kept_for_whole_days_and_a_month_at_least() {
 }
 
 #[test]
+fn budgets_follow_a_time_zone_that_is_known() {
+    for (text, expected) in [
+        (
+            "llm_proxy: {ledger: {time_zone: Berlin}}\n",
+            "time_zone must be a name of the IANA database, as in Europe/Berlin",
+        ),
+        (
+            "llm_proxy: {ledger: {zone: UTC}}\n",
+            "llm_proxy.ledger has no key named zone",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(expected), "{text}\n=> {error}");
+    }
+}
+
+#[test]
 fn mistakes_name_their_place_and_what_to_do() {
     for (text, expected) in [
         ("a: [1\nb: 2\n", "line "),

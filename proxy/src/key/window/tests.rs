@@ -110,3 +110,155 @@ fn what_is_no_duration_has_no_windows() {
     let period = Period::parse("1mo").unwrap();
     assert_eq!(period.window(DateTime::<Utc>::MAX_UTC), None);
 }
+
+fn shown_in(zone: &str, duration: &str, now: &str) -> String {
+    let period = Period::parse(duration).unwrap();
+    let window = period.window_in(at(now), zone.parse().unwrap());
+    window.unwrap().to_string()
+}
+
+/// Zone, length, a moment, and the window that it lies in.
+const DAYS_OF_ZONES: [[&str; 5]; 13] = [
+    // 23 and 25 hours.
+    [
+        "Europe/Berlin",
+        "1d",
+        "2027-03-28T12:00:00Z",
+        "2027-03-27T23:00:00Z",
+        "2027-03-28T22:00:00Z",
+    ],
+    [
+        "Europe/Berlin",
+        "24h",
+        "2026-10-25T12:00:00Z",
+        "2026-10-24T22:00:00Z",
+        "2026-10-25T23:00:00Z",
+    ],
+    [
+        "Europe/Berlin",
+        "7d",
+        "2026-10-25T22:59:59Z",
+        "2026-10-18T22:00:00Z",
+        "2026-10-25T23:00:00Z",
+    ],
+    [
+        "Europe/Berlin",
+        "1mo",
+        "2027-03-31T21:59:59Z",
+        "2027-02-28T23:00:00Z",
+        "2027-03-31T22:00:00Z",
+    ],
+    [
+        "America/New_York",
+        "30d",
+        "2028-03-01T04:59:59Z",
+        "2028-02-01T05:00:00Z",
+        "2028-03-01T05:00:00Z",
+    ],
+    [
+        "Asia/Kolkata",
+        "1d",
+        "2028-02-28T18:30:00Z",
+        "2028-02-28T18:30:00Z",
+        "2028-02-29T18:30:00Z",
+    ],
+    [
+        "Pacific/Kiritimati",
+        "1d",
+        "2026-12-31T10:00:00Z",
+        "2026-12-31T10:00:00Z",
+        "2027-01-01T10:00:00Z",
+    ],
+    // Clocks are set forward at midnight: the day begins at 1 o'clock.
+    [
+        "Africa/Cairo",
+        "1d",
+        "2026-04-24T12:00:00Z",
+        "2026-04-23T22:00:00Z",
+        "2026-04-24T21:00:00Z",
+    ],
+    // Set back at 1 o'clock: midnight comes twice, and the day begins at the first.
+    [
+        "America/Havana",
+        "1d",
+        "2026-11-01T04:30:00Z",
+        "2026-11-01T04:00:00Z",
+        "2026-11-02T05:00:00Z",
+    ],
+    [
+        "America/Havana",
+        "1d",
+        "2026-11-01T05:30:00Z",
+        "2026-11-01T04:00:00Z",
+        "2026-11-02T05:00:00Z",
+    ],
+    // A day that never was, 30 December 2011.
+    [
+        "Pacific/Apia",
+        "1d",
+        "2011-12-30T09:59:59Z",
+        "2011-12-29T10:00:00Z",
+        "2011-12-30T10:00:00Z",
+    ],
+    [
+        "Pacific/Apia",
+        "1d",
+        "2011-12-30T10:00:00Z",
+        "2011-12-30T10:00:00Z",
+        "2011-12-31T10:00:00Z",
+    ],
+    // What is shorter than a day does not follow a zone.
+    [
+        "Asia/Kolkata",
+        "6h",
+        "2026-11-21T09:30:00Z",
+        "2026-11-21T06:00:00Z",
+        "2026-11-21T12:00:00Z",
+    ],
+];
+
+#[test]
+fn b5_days_and_months_are_those_of_the_time_zone() {
+    for [zone, duration, now, start, end] in DAYS_OF_ZONES {
+        let found = shown_in(zone, duration, now);
+        assert_eq!(found, format!("{start}/{end}"), "{zone} {duration} {now}");
+    }
+}
+
+/// What a wall clock in this zone shows.
+fn wall(zone: Tz, now: DateTime<Utc>) -> (i32, u32, u32) {
+    let local = now.with_timezone(&zone);
+    (local.year(), local.month(), local.day())
+}
+
+#[test]
+fn b5_in_any_time_zone_each_moment_lies_in_one_window() {
+    let durations = ["30s", "1h", "1d", "2d", "7d", "30d", "1mo", "3mo"];
+    for (index, zone) in chrono_tz::TZ_VARIANTS.iter().enumerate().step_by(4) {
+        // About 55 days apart, over five years with a leap day.
+        for step in 0..33_i64 {
+            let seconds = 1_735_689_600 + step * 4_741_200 + i64::try_from(index).unwrap() * 3_607;
+            let now = DateTime::from_timestamp(seconds, 1).unwrap();
+            for duration in durations {
+                let period = Period::parse(duration).unwrap();
+                let window = period.window_in(now, *zone).unwrap();
+                assert!(window.contains(now), "{zone} {duration} {now}");
+                let next = period.window_in(window.end, *zone).unwrap();
+                assert_eq!(next.start, window.end, "{zone} {duration} {now}");
+                let last = window.end - TimeDelta::nanoseconds(1);
+                assert_eq!(period.window_in(last, *zone), Some(window));
+                assert_eq!(period.window_in(window.start, *zone), Some(window));
+                if duration == "1d" {
+                    let day = wall(*zone, now);
+                    assert_eq!((wall(*zone, window.start), wall(*zone, last)), (day, day));
+                    assert_ne!(wall(*zone, window.end), day, "{zone} {now}");
+                }
+                if duration == "1mo" {
+                    let (year, month, _) = wall(*zone, now);
+                    assert_eq!(wall(*zone, window.start), (year, month, 1), "{zone} {now}");
+                    assert_eq!(wall(*zone, window.end).2, 1, "{zone} {now}");
+                }
+            }
+        }
+    }
+}
