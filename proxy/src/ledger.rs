@@ -193,10 +193,18 @@ impl Ledger {
         }
     }
 
-    /// Spend of an account as this process knows it, postings under way
-    /// included. None where it has not seen the account: the store's total is
-    /// right then.
+    /// Spend of an account where only this process can know it, postings under way
+    /// included. None where the store's total is right, after [`Ledger::flush`]:
+    /// for an account that this process has not seen, and where others share it.
     pub(crate) fn spend(&self, account: &AccountId) -> Option<NanoUsd> {
+        match self.0.store.is_shared() {
+            true => None,
+            false => self.known_spend(account),
+        }
+    }
+
+    /// Spend of an account as this process knows it, without asking anybody.
+    pub(crate) fn known_spend(&self, account: &AccountId) -> Option<NanoUsd> {
         self.0.books().get(account).map(Account::posted)
     }
 

@@ -80,6 +80,10 @@ pub(super) async fn spends(state: &AppState, keys: &[&Key]) -> Result<Vec<Spend>
             .chain(budgets)
             .collect::<Vec<_>>()
     };
+    if state.store.is_shared() {
+        // The store tells what all have spent, and this process what it has not said.
+        state.ledger.flush().await;
+    }
     let accounts: BTreeSet<AccountId> = keys.iter().flat_map(of_key).collect();
     let mut stored = read(state, accounts).await?;
     let windows = keys.iter().flat_map(|key| key.shared());

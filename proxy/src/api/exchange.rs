@@ -234,7 +234,7 @@ pub(super) fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd>
     let is_window = |account: &&AccountId| matches!(account, AccountId::Shared(shared) if shared.scope == SharedScope::KeyBudget);
     let own = own_key(accounts).map(AccountId::Key)?;
     let account = accounts.iter().find(is_window).unwrap_or(&own);
-    state.ledger.spend(account)
+    state.ledger.known_spend(account)
 }
 
 fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>) {

@@ -28,6 +28,8 @@ pub(crate) struct Account {
     limit: Option<NanoUsd>,
     period: Option<Period>,
     posted: NanoUsd,
+    /// The part of it that is not in the store yet.
+    unposted: NanoUsd,
     allotted: NanoUsd,
     held: NanoUsd,
     /// The part of it that is held by calls which wait for an answer to a claim.
@@ -225,11 +227,23 @@ impl Account {
         self.touched = now;
         self.held = self.held.saturating_sub(held);
         self.posted = self.posted.saturating_add(actual);
+        self.unposted = self.unposted.saturating_add(actual);
         self.burn.add(actual, now);
         let spent = held.min(actual);
         self.allotted = self.allotted.saturating_sub(spent);
         self.change();
         spent.saturating_add(self.give_back(now))
+    }
+
+    /// What was settled is in the store.
+    pub(crate) fn recorded(&mut self, actual: NanoUsd) {
+        self.unposted = self.unposted.saturating_sub(actual);
+    }
+
+    /// The store has said where the account stands, as of what is recorded: others
+    /// may have spent too.
+    pub(crate) fn stands(&mut self, standing: Standing) {
+        self.posted = standing.posted.saturating_add(self.unposted);
     }
 
     /// Takes out of this process what is free beyond a second of the account's

@@ -215,6 +215,22 @@ impl Books {
         TakeAll::Short(short)
     }
 
+    /// A settlement is in the store.
+    pub(super) fn recorded(&mut self, ids: &[AccountId], cost: NanoUsd) {
+        for id in ids {
+            if let Some(account) = self.accounts.get_mut(id) {
+                account.recorded(cost);
+            }
+        }
+    }
+
+    /// What a batch has told of an account.
+    pub(super) fn stands(&mut self, id: &AccountId, standing: Standing) {
+        if let Some(account) = self.accounts.get_mut(id) {
+            account.stands(standing);
+        }
+    }
+
     /// The store granted what was claimed: the call that asked holds it.
     pub(super) fn granted(&mut self, claim: &Claim, grants: &[Grant]) {
         for Grant {

@@ -158,6 +158,9 @@ impl Shared {
                 Outcome::Refused { at, standing } => {
                     drop(partial);
                     let mut books = self.books();
+                    if self.store.is_shared() {
+                        books.stands(&claim.accounts[at], standing);
+                    }
                     let ask_others =
                         !is_last && self.store.is_shared() && books.could_fit(&claim, at, standing);
                     if !ask_others {
@@ -195,7 +198,15 @@ impl Shared {
     }
 
     fn granted(self: &Arc<Self>, claim: &Claim, partial: Reserved, grants: &[Grant]) -> Reserved {
-        self.books().granted(claim, grants);
+        let mut books = self.books();
+        books.granted(claim, grants);
+        // Nobody else spends of a store that is not shared.
+        if self.store.is_shared() {
+            for grant in grants {
+                books.stands(&claim.accounts[grant.at], grant.standing);
+            }
+        }
+        drop(books);
         let rest = Reserved::new(self, &claim.accounts, claim.least, claim.process);
         partial.join(rest)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{HoldError, Ledger};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
+use crate::store;
 
 /// One account as this process sees it.
 #[derive(Debug, Clone)]
@@ -34,6 +35,10 @@ impl Ledger {
         given: &Arc<[AccountId]>,
     ) -> Result<Vec<Position>, HoldError> {
         let current = self.current(given).await?;
+        let is_shared = self.0.store.is_shared();
+        if is_shared {
+            self.flush().await;
+        }
         let mut positions = Vec::with_capacity(current.len());
         for account in current.iter() {
             let position = loop {
@@ -42,9 +47,23 @@ impl Ledger {
                     None => self.load(account).await?,
                 }
             };
-            positions.push(position);
+            positions.push(match is_shared {
+                true => self.of_all(position).await?,
+                false => position,
+            });
         }
         Ok(positions)
+    }
+
+    /// With what other processes have spent besides.
+    async fn of_all(&self, mut position: Position) -> Result<Position, HoldError> {
+        let standing = store::ledger::standing(&self.0.store, &position.account).await;
+        let standing = standing.map_err(|error| {
+            tracing::error!(%error, "reading an account");
+            HoldError::StoreUnavailable
+        })?;
+        position.posted = standing.map_or(position.posted, |standing| standing.posted);
+        Ok(position)
     }
 
     fn position(&self, id: &AccountId) -> Option<Position> {

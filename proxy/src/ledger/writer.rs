@@ -358,7 +358,15 @@ impl Writer {
     }
 
     fn drop_owed(&mut self, count: usize) {
-        self.owed.drain(..count);
+        let recorded = self.owed.drain(..count).collect::<Vec<_>>();
+        if let Some(shared) = self.shared.upgrade() {
+            let mut books = shared.books();
+            for entry in recorded {
+                if let Entry::Post(posting) = entry {
+                    books.recorded(&posting.row.accounts, posting.row.cost);
+                }
+            }
+        }
         self.settle_backlog(count);
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::app::testing::Gateway;
+use crate::app::testing::{Gateway, MASTER};
 use crate::store::testing::{KIND, Kind};
 
 /// Each test is one of PostgreSQL alone: SQLite has one process.
@@ -167,6 +167,31 @@ async fn c5_a_new_key_works_at_once_where_it_was_asked_for_before() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_s_spend_is_what_it_has_spent_at_all_of_them() {
+    on_postgres(async {
+        let gateways = three().await;
+        let key = generate(&gateways[0], json!({"max_budget": 1.0})).await;
+        for gateway in &gateways {
+            assert_eq!(call(gateway, &key).await, 200);
+        }
+        let path = format!("/key/info?key={key}");
+        let shown = async |gateway: &Gateway| {
+            let info = gateway.admin_get(MASTER, &path).await.body;
+            let budget = gateway.data_get(&key, "/v1/budget").await.body;
+            [&info["info"]["spend"], &budget["data"][0]["posted"]].map(|spend| spend.as_f64())
+        };
+        for gateway in &gateways {
+            // Three calls of five tokens in and five out.
+            soon("what all have spent", async || {
+                shown(gateway).await == [Some(0.000_045); 2]
+            })
+            .await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn limits_and_corrections_reach_the_others() {
     on_postgres(async {
         let [first, second, _] = three().await;
@@ -201,7 +226,7 @@ async fn limits_and_corrections_reach_the_others() {
         let hash = crate::key::KeyHash::of(&key);
         let account = crate::key::AccountId::Key(hash);
         soon("the correction", async || {
-            second.state.ledger.spend(&account) == Some(crate::money::NanoUsd::ZERO)
+            second.state.ledger.known_spend(&account) == Some(crate::money::NanoUsd::ZERO)
         })
         .await;
     })
