@@ -30,7 +30,7 @@ async fn generate(gateway: &Gateway, fields: Value) -> String {
 async fn soon(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let since = Instant::now();
     while !is_so().await {
-        assert!(since.elapsed() < Duration::from_secs(5), "{what}");
+        assert!(since.elapsed() < Duration::from_secs(3), "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
