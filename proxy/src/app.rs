@@ -6,6 +6,7 @@ mod retention;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod time;
 mod waiting;
 
 use std::{io::Write as _, sync::Arc, time::Duration};
@@ -105,8 +106,9 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
 
 async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
     use_time_zone(config.time_zone);
-    let (clock, tasks) = (Clock::system(), Tasks::new());
+    let tasks = Tasks::new();
     let store = Store::open(&config.database_url).await?;
+    let clock = time::clock_of(&store, &tasks).await;
     let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;
     let keys = match store.is_shared() {
         true => Cache::shared(config.stale_window),

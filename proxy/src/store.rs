@@ -27,6 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::{Any, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
@@ -145,6 +146,17 @@ impl Store {
     /// Whether several processes may use it at the same time.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.database, Database::Postgres(_))
+    }
+
+    /// The time of a database that several gateways share; none on SQLite, whose
+    /// clock is this machine's.
+    pub(crate) async fn now(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let asked = postgres::now(&self.reader).await;
+        let now = asked.map_err(StoreError::while_doing("asking for the database's time"))?;
+        Ok(DateTime::from_timestamp_micros(now))
     }
 
     pub(crate) fn reader(&self) -> &AnyPool {

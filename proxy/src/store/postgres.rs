@@ -110,6 +110,13 @@ pub(super) async fn begin_alone(pool: &AnyPool) -> Result<Transaction<'static, A
     Ok(transaction)
 }
 
+/// The server's own time, in microseconds since 1970.
+pub(super) async fn now(pool: &AnyPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)")
+        .fetch_one(pool)
+        .await
+}
+
 /// Fails on a standby and on a server that has been set to read only.
 pub(super) async fn probe_write(pool: &AnyPool) -> Result<(), sqlx::Error> {
     let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
