@@ -7,6 +7,7 @@
 #   creds   issuing through a real Vault, against the same engine on Vault's Go
 #           SDK (tests/yardstick): latency, rate, memory, start, revocation
 #   gateway calls beside nginx, governed beside not, and with many keys
+#   ledger  processor time a call, and memory a cached key
 # Without a name it runs all. ROUNDS (5) says how often each case is measured.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,12 +16,12 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 cd "$repo"
 
 names=("$@")
-[ "${#names[@]}" -gt 0 ] || names=(creds gateway)
+[ "${#names[@]}" -gt 0 ] || names=(creds gateway ledger)
 for name in "${names[@]}"; do
   case $name in
-    creds | gateway) ;;
+    creds | gateway | ledger) ;;
     *)
-      sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -59,6 +60,9 @@ for name in "${names[@]}"; do
       timed "building what gateway compares" build_gateway || fail "the build failed"
       timed "gateway" python3 tests/bench/gateway.py --bin "$out/bin" --rounds "${ROUNDS:-5}" \
         --json "$out/latest.json"
+      ;;
+    ledger)
+      timed "ledger" tests/bench/ledger.sh "$out/ledger.json"
       ;;
   esac
 done

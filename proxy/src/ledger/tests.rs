@@ -9,6 +9,7 @@
 
 mod any_order;
 mod batches;
+mod cost;
 mod eight_writers;
 mod give_back;
 mod places;
