@@ -11,6 +11,7 @@ on_both![
     b3_a_dead_process_is_recovered_once_however_many_notice,
     an_estimate_is_released_once_and_the_books_stay_right,
     what_an_operator_has_reset_is_not_taken_off_once_more,
+    what_only_a_newer_version_can_read_is_left_to_it,
 ];
 
 impl Bench {
@@ -136,5 +137,39 @@ async fn what_an_operator_has_reset_is_not_taken_off_once_more() {
     write.commit().await.expect("commit");
     open.expect("fits").settle(cost(50));
     bench.eventually_posted(&key, 0).await;
+    bench.check().await;
+}
+
+async fn what_only_a_newer_version_can_read_is_left_to_it() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-newer", Some(1_000)).await;
+    let open = bench.ledger.hold(call(key), NanoUsd::from_nanos(300)).await;
+    bench.ledger.flush().await;
+    let process = bench.ledger.0.books().process().to_string();
+    for (statement, swept, posted, allotted) in [
+        (
+            "INSERT INTO allotment (process, scope, subject, amount_nanousd)
+             VALUES ($1, 'planet', 'x', 5)",
+            0,
+            0,
+            300,
+        ),
+        (
+            "DELETE FROM allotment WHERE process = $1 AND scope = 'planet'",
+            1,
+            300,
+            0,
+        ),
+    ] {
+        let mut write = bench.store.begin_batch().await.expect("begin");
+        let change = sqlx::query(statement).bind(process.clone());
+        change.execute(&mut *write).await.expect("changed");
+        write.commit().await.expect("commit");
+        assert_eq!(bench.sweep().await.len(), swept);
+        let standing = bench.standing(&key).await;
+        let found = (standing.posted.nanos(), standing.allotted.nanos());
+        assert_eq!(found, (posted, allotted), "{statement}");
+    }
+    drop(open);
     bench.check().await;
 }
