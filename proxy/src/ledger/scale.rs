@@ -139,8 +139,8 @@ fn the_tables_of_the_large_scenarios() {
         "| replicas | keys | a key's replica | requests/s | statements/s | a request | claim p99 ms | 422 | 503 | deaths | posted too much % |",
     );
     say("|---|---|---|---|---|---|---|---|---|---|---|");
-    for (replicas, hot_keys) in [(1, 10), (3, 10), (3, 100), (10, 10), (100, 10)] {
-        for requests in [1_000, 10_000, 50_000] {
+    for (replicas, hot_keys) in [(1, 10), (3, 10), (3, 100), (10, 10)] {
+        for requests in [1_000, 10_000] {
             row(&Scenario::hot(replicas, hot_keys, requests));
         }
     }
@@ -148,7 +148,7 @@ fn the_tables_of_the_large_scenarios() {
         keys: 1_000_000,
         ..Scenario::default()
     };
-    for (replicas, requests_a_second) in [(3, 300), (3, 3_000), (1_000, 3_000), (1_000, 50_000)] {
+    for (replicas, requests_a_second) in [(3, 300), (3, 3_000), (1_000, 3_000)] {
         for sticky in [false, true] {
             row(&Scenario {
                 replicas,
@@ -160,9 +160,8 @@ fn the_tables_of_the_large_scenarios() {
     }
     row(&Scenario {
         replicas: 1_000,
-        requests_a_second: 50_000,
-        sticky: true,
-        deaths: 5_000,
+        requests_a_second: 3_000,
+        deaths: 500,
         ..million
     });
 }

@@ -121,14 +121,20 @@ impl Store {
         let outcomes = outcomes.collect();
         // To begin, the process's mark and the rows; then the accounts and the commit.
         let before = 2 + inserts(rows) + inserts(shared_rows);
-        let mut locking = 1;
+        let [mut changed, mut grown, mut shrunk] = [0_u64; 3];
         for (account, change) in &changes {
             let moved = change.allotted - change.released;
-            locking += 1 + u64::from(change.allotted != 0) + u64::from(moved != 0);
+            let is_changed = [change.posted, change.released, change.allotted] != [0; 3];
+            changed += u64::from(is_changed);
+            grown += u64::from(moved > 0);
+            shrunk += u64::from(moved < 0);
             let own = self.allotments.entry((replica, account.clone()));
             *own.or_default() += moved;
             self.check(account);
         }
+        let accounts = [changes.len() as u64, changed, grown, shrunk];
+        // Locked, written, and moved up and down; then the commit.
+        let locking = 1 + accounts.map(|many| many.div_ceil(512)).iter().sum::<u64>();
         self.statements += before + locking;
         self.batches += 1;
         Applied {
