@@ -20,7 +20,7 @@ pub(super) mod filled {
     use super::push_rows;
 
     /// Rows a statement, the smallest first.
-    pub(in crate::store) const SIZES: [usize; 4] = [1, 8, 64, 512];
+    pub(in crate::store) const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
     /// `before`, the rows, `after`; for each size.
     pub(in crate::store) fn texts(

@@ -134,7 +134,7 @@ impl Store {
         }
         let accounts = [changes.len() as u64, changed, grown, shrunk];
         // Locked, written, and moved up and down; then the commit.
-        let locking = 1 + accounts.map(|many| many.div_ceil(512)).iter().sum::<u64>();
+        let locking = 1 + accounts.map(|many| many.div_ceil(256)).iter().sum::<u64>();
         self.statements += before + locking;
         self.batches += 1;
         Applied {

@@ -30,17 +30,34 @@ pub(super) struct Row {
     is_changed: bool,
 }
 
-const READ: &str =
-    "SELECT scope, subject, limit_nanousd, posted_nanousd, corrected_nanousd, allotted_nanousd,
-         budget_duration
-     FROM account WHERE (scope, subject) IN (VALUES ";
+const ASKED: &str = "WITH asked (scope, subject) AS (VALUES ";
 
-/// SQLite has one writer, which needs no locks.
-static READ_SQLITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| filled::texts(READ, 2, ")"));
+/// SQLite has one writer, which needs no locks. It goes through what is asked for
+/// and looks each up, because a cross join keeps its order.
+static READ_SQLITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        ASKED,
+        2,
+        ")
+         SELECT account.scope, account.subject, limit_nanousd, posted_nanousd, corrected_nanousd,
+             allotted_nanousd, budget_duration
+         FROM asked CROSS JOIN account
+         WHERE account.scope = asked.scope AND account.subject = asked.subject",
+    )
+});
 
 static READ_POSTGRES: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let order = r#") ORDER BY scope COLLATE "C", subject COLLATE "C" FOR UPDATE"#;
-    filled::texts(READ, 2, order)
+    filled::texts(
+        ASKED,
+        2,
+        r#")
+         SELECT account.scope, account.subject, limit_nanousd, posted_nanousd, corrected_nanousd,
+             allotted_nanousd, budget_duration
+         FROM asked JOIN account
+             ON account.scope = asked.scope AND account.subject = asked.subject
+         ORDER BY account.scope COLLATE "C", account.subject COLLATE "C"
+         FOR UPDATE OF account"#,
+    )
 });
 
 /// A change that would break a limit is not written, whatever has computed it.
