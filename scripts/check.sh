@@ -79,6 +79,28 @@ promises() {
   return $missing
 }
 
+# The code moves; a fault that can't be planted any more guards nothing.
+faults() {
+  local patch moved=0
+  for patch in tests/mutants/*.patch; do
+    git apply --check "$patch" && continue
+    say "$patch does not apply"
+    moved=1
+  done
+  return $moved
+}
+
+# A failpoint that the list lacks ends the process that passes it.
+failpoints() {
+  local name missing=0
+  for name in $(git grep -ohE 'failpoint::pass\("[a-z_.]+"\)' -- proxy/src | grep -oE '[a-z_]+\.[a-z_]+' | sort -u); do
+    grep -qF "\"$name\"" proxy/src/failpoint.rs && continue
+    say "the failpoint $name is not in the list of proxy/src/failpoint.rs"
+    missing=1
+  done
+  return $missing
+}
+
 check "format" cargo fmt --all --check
 check "lints" cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 check "lints with failpoints" cargo clippy --quiet --locked -p llm-proxy -p vault-plugin-secrets-litellm \
@@ -91,6 +113,8 @@ check "packages" packages
 check "size budget" size_budget
 check "nothing undone" nothing_undone
 check "a test for each promise" promises
+check "planted faults apply" faults
+check "failpoints are listed" failpoints
 
 if [ "${#failures[@]}" -gt 0 ]; then
   for what in "${failures[@]}"; do say "failed: $what"; done
