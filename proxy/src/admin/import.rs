@@ -196,7 +196,7 @@ pub(crate) async fn write(
     })
 }
 
-/// Writes the entries that [`write`] has gathered.
+/// Writes the entries that `write` has gathered.
 pub(crate) async fn write_trail(
     write: &mut AnyConnection,
     trail: &[Entry],
