@@ -14,4 +14,5 @@ pub(crate) mod models;
 mod rates;
 mod revocation;
 mod settle;
+pub(crate) mod turn;
 pub(crate) mod usage;

@@ -214,6 +214,15 @@ impl ApiError {
         .with_retry_after(STORE_RETRY_AFTER_S)
     }
 
+    pub(crate) fn too_many_questions() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service_unavailable",
+            "too many keys ask about themselves: try again shortly",
+        )
+        .with_retry_after(STORE_RETRY_AFTER_S)
+    }
+
     pub(crate) fn shutting_down() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

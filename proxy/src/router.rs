@@ -5,7 +5,7 @@
 
 use axum::{
     Router,
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{MethodRouter, get, post},
 };
 
@@ -23,7 +23,7 @@ use crate::{
 
 /// Calls that spend money, and what a key may ask about itself.
 pub(crate) fn data_plane(state: AppState) -> Router {
-    let own = vec![("/key/info", get(admin::key_info::own))];
+    let own = vec![("/key/info", in_turn(get(admin::key_info::own)))];
     let routes = [health_routes(), llm_routes(), own].concat();
     finish(open(routes), state)
 }
@@ -66,11 +66,16 @@ fn llm_routes() -> Vec<Route> {
         ("/chat/completions", post(api::chat::completions)),
         ("/v1/models", get(api::models::list)),
         ("/models", get(api::models::list)),
-        ("/v1/usage", get(api::usage::handle)),
-        ("/usage", get(api::usage::handle)),
-        ("/v1/budget", get(api::budget::handle)),
-        ("/budget", get(api::budget::handle)),
+        ("/v1/usage", in_turn(get(api::usage::handle))),
+        ("/usage", in_turn(get(api::usage::handle))),
+        ("/v1/budget", in_turn(get(api::budget::handle))),
+        ("/budget", in_turn(get(api::budget::handle))),
     ]
+}
+
+/// For what reads the store and is counted by no limit.
+fn in_turn(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
+    route.layer(from_fn(api::turn::wait))
 }
 
 /// A path of the admin plane, what answers it, and what it asks of its caller.

@@ -18,6 +18,11 @@ use crate::{
     money::{MoneyError, NanoUsd},
 };
 
+/// Of `models`, `allowed_routes` and the like.
+const LIST_BYTES_MAX: usize = 64 * 1024;
+/// Of `metadata` and the like.
+const OBJECT_BYTES_MAX: usize = 16 * 1024;
+
 /// Far above any sensible name; keeps rows and log lines small.
 const NAME_CHARACTERS_MAX: usize = 255;
 
@@ -246,6 +251,7 @@ pub(super) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError
 
 fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
     let wrong = || invalid("list_type", name, "Input should be a valid list");
+    within(LIST_BYTES_MAX, name, value)?;
     match value {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => items
@@ -254,6 +260,16 @@ fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
             .collect(),
         _ => Err(wrong()),
     }
+}
+
+/// Refuses a value whose JSON is longer: it stays in memory with its key, and an
+/// answer holds hundreds of keys.
+fn within(bytes_max: usize, name: &str, value: &Value) -> Result<(), ApiError> {
+    if value.to_string().len() <= bytes_max {
+        return Ok(());
+    }
+    let message = format!("{name} must be at most {bytes_max} bytes of JSON");
+    Err(ApiError::bad_request(name, message))
 }
 
 /// Refuses a body with other fields than these.
@@ -342,6 +358,7 @@ fn cidrs(value: &Value) -> Result<Vec<Cidr>, ApiError> {
 }
 
 fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
+    within(OBJECT_BYTES_MAX, name, value)?;
     match value {
         Value::Null => Ok(Map::new()),
         Value::Object(entries) => Ok(entries.clone()),

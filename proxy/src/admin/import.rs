@@ -132,6 +132,9 @@ pub(crate) fn read(row: &Map<String, Value>, now: DateTime<Utc>) -> Result<Impor
         let names = names.filter(|name| IGNORED.contains(name));
         left_out.extend(names.map(|name| format!("metadata.{name}")));
     }
+    if is_bounded_by_a_team(&fields, row) {
+        left_out.push("the models of its team".to_owned());
+    }
     let created_at = time(row, "created_at").ok().flatten().unwrap_or(now);
     let mut key = Key::new(hash, key_name(row), created_at);
     key.updated_at = now;
@@ -149,6 +152,13 @@ pub(crate) fn read(row: &Map<String, Value>, now: DateTime<Utc>) -> Result<Impor
         key,
         left_out,
     })
+}
+
+/// LiteLLM: a key of a team without models of its own may call its team's.
+fn is_bounded_by_a_team(fields: &Fields, row: &Map<String, Value>) -> bool {
+    let models = fields.models.as_deref().unwrap_or_default();
+    let names_none = models.is_empty() || models.iter().any(|model| model == "all-team-models");
+    names_none && row.get("team_id").is_some_and(|team| !is_empty(team))
 }
 
 /// Writes one row. Its entry of the audit trail is added to `trail`, for the

@@ -2,6 +2,8 @@
 //! about any, an ordinary key about itself; on the data plane only that. A
 //! deleted key is still told about, with the status `deleted`.
 
+use std::collections::HashSet;
+
 use axum::{
     Extension,
     extract::{Query, Request, State},
@@ -77,9 +79,12 @@ pub(crate) async fn many(
     }
     let names = items.iter().map(|item| item.as_str().ok_or_else(wrong));
     let names = names.collect::<Result<Vec<_>, _>>()?;
+    // Each is told about once, however often it was named.
+    let mut told = HashSet::new();
     let hashes: Vec<KeyHash> = names
         .into_iter()
         .filter_map(KeyHash::from_key_or_hash)
+        .filter(|hash| told.insert(*hash))
         .collect();
     let keys = state.store.keys_of(&hashes).await?;
     let keys: Vec<&Key> = hashes.iter().filter_map(|hash| keys.get(hash)).collect();

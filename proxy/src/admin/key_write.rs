@@ -59,6 +59,9 @@ pub(super) async fn define(
     fields: &Fields,
 ) -> Result<Refresh, ApiError> {
     let budgets = fields.shared_budgets();
+    let accounts = shared_budgets::accounts(budgets, &state.clock);
+    let own = limits::accounts(key, &state.clock);
+    store::ledger::lock(&state.store, write, &[accounts, own].concat()).await?;
     let mut changed = shared_budgets::define(write, caller, budgets, &state.clock).await?;
     if fields.touch_budgets() {
         changed.extend(limits::define(write, key, &state.clock).await?);

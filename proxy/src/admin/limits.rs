@@ -264,6 +264,20 @@ fn refused(field: &str, message: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(field, format!("{field} {message}"))
 }
 
+/// Every account that [`define`] writes.
+pub(super) fn accounts(key: &Key, clock: &Clock) -> Vec<AccountId> {
+    let now = clock.now();
+    let of = |budget: &OwnBudget| {
+        [
+            AccountId::Shared(budget.account.clone()),
+            current(budget, now),
+        ]
+    };
+    let further = key.own_budgets();
+    let further = further.iter().flat_map(of);
+    std::iter::once(key.own_account()).chain(further).collect()
+}
+
 /// Writes what the key's own account and its further budgets may spend. Answers
 /// the accounts that may spend another amount than before. `clock` is read
 /// inside of the transaction: no window that is opened before its end is later

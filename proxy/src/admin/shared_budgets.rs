@@ -117,6 +117,18 @@ fn refused(message: impl std::fmt::Display) -> ApiError {
     ApiError::bad_request(FIELD, format!("{FIELD}: {message}"))
 }
 
+/// Every account that [`define`] writes.
+pub(super) fn accounts(budgets: &[SharedBudget], clock: &Clock) -> Vec<AccountId> {
+    let now = clock.now();
+    let of = |budget: &SharedBudget| {
+        let window = budget.period.and_then(|period| period.window(now));
+        let current = window.map(|window| budget.account.during(window));
+        [Some(budget.account.clone()), current]
+    };
+    let accounts = budgets.iter().flat_map(of).flatten();
+    accounts.map(AccountId::Shared).collect()
+}
+
 /// Writes the definitions. Answers the accounts that may spend another amount
 /// than before. `clock` is read inside of the transaction: no window that is
 /// opened before its end is later than the one that is redefined.

@@ -19,11 +19,11 @@ impl std::fmt::Debug for Environment {
 pub(crate) enum EnvironmentError {
     #[error("{name}_FILE names a file that cannot be read: {source}")]
     File {
-        name: &'static str,
+        name: String,
         source: std::io::Error,
     },
     #[error("both {name} and {name}_FILE are set: unset one")]
-    Both { name: &'static str },
+    Both { name: String },
 }
 
 impl Environment {
@@ -56,16 +56,20 @@ impl Environment {
     }
 
     /// The variable, or the content of the file in `NAME_FILE` without its last line end.
-    pub(crate) fn secret(&self, name: &'static str) -> Result<Option<Secret>, EnvironmentError> {
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<Secret>, EnvironmentError> {
         let direct = self.text(name);
         let Some(path) = self.text(&format!("{name}_FILE")) else {
             return Ok(direct.map(|value| Secret::new(value.to_owned())));
         };
         if direct.is_some() {
-            return Err(EnvironmentError::Both { name });
+            return Err(EnvironmentError::Both {
+                name: name.to_owned(),
+            });
         }
-        let content = std::fs::read_to_string(path)
-            .map_err(|source| EnvironmentError::File { name, source })?;
+        let content = std::fs::read_to_string(path).map_err(|source| EnvironmentError::File {
+            name: name.to_owned(),
+            source,
+        })?;
         Ok(Some(Secret::new(
             content.trim_end_matches(['\r', '\n']).to_owned(),
         )))

@@ -137,7 +137,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// LiteLLM: text, or `os.environ/NAME` for what the environment holds.
+    /// LiteLLM: text, or `os.environ/NAME` for what the environment holds,
+    /// in the variable or in the file that `NAME_FILE` names.
     pub(super) fn text(&self, node: &Node, name: &str) -> Result<Option<String>, Problem> {
         if node.is_null() {
             return Ok(None);
@@ -146,11 +147,12 @@ impl Reader<'_> {
         let Some(variable) = text.strip_prefix("os.environ/") else {
             return Ok(Some(text.to_owned()));
         };
-        match self.environment.text(variable) {
-            Some(value) => Ok(Some(value.to_owned())),
-            None => Err(node.problem(format!(
-                "{name} asks for the environment variable {variable}, which is not set"
+        match self.environment.secret(variable) {
+            Ok(Some(value)) => Ok(Some(value.expose().to_owned())),
+            Ok(None) => Err(node.problem(format!(
+                "{name} asks for the environment variable {variable}, which is not set, nor is {variable}_FILE"
             ))),
+            Err(error) => Err(node.problem(format!("{name}: {error}"))),
         }
     }
 }

@@ -97,19 +97,21 @@ impl Changes {
             Some(connection) => connection,
             None => connect(&self.shared).await?,
         };
-        let mut changes = Vec::new();
+        // What has been read counts as seen once all of it is handed over: a read
+        // that ends half way is begun again where this one began.
+        let (mut changes, mut seen) = (Vec::new(), self.seen);
         loop {
             let rows = sqlx::query(
                 "SELECT id, hash, scope, subject, corrected_nanousd, origin,
                      (SELECT MIN(id) FROM change) AS oldest
                  FROM change WHERE id > $1 ORDER BY id LIMIT $2",
             )
-            .bind(self.seen)
+            .bind(seen)
             .bind(AT_ONCE)
             .fetch_all(&mut connection)
             .await?;
             if let Some(first) = rows.first()
-                && first.try_get::<i64, _>("oldest")? > self.seen + 1
+                && first.try_get::<i64, _>("oldest")? > seen + 1
             {
                 let latest = sqlx::query_scalar("SELECT MAX(id) FROM change");
                 self.seen = latest.fetch_one(&mut connection).await?;
@@ -118,9 +120,10 @@ impl Changes {
             }
             for row in &rows {
                 changes.push(change(row, &self.shared.origin)?);
-                self.seen = row.try_get("id")?;
+                seen = row.try_get("id")?;
             }
             if rows.is_empty() {
+                self.seen = seen;
                 self.connection = Some(connection);
                 return Ok(News::Changes(changes));
             }

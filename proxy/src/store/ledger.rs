@@ -50,6 +50,20 @@ pub(crate) enum ApplyError {
     },
 }
 
+/// Locks those of the accounts that are there until the transaction ends, in the
+/// order of the ledger's batches: who is about to change several of them, each by
+/// a statement of its own, locks them first, and waits for no batch in a circle.
+pub(crate) async fn lock(
+    store: &Store,
+    connection: &mut AnyConnection,
+    accounts: &[AccountId],
+) -> Result<(), StoreError> {
+    accounts::Accounts::lock(connection, &store.database, accounts.iter())
+        .await
+        .map(drop)
+        .map_err(StoreError::while_doing("locking accounts"))
+}
+
 /// Opens an account, or changes the limit of one that is there; None lifts it.
 /// What was spent on it stays, also where a key's value is used again. True
 /// where the limit is another one than before.

@@ -15,6 +15,8 @@ on_both![
     what_would_free_a_key_is_refused_and_what_has_no_effect_is_told,
     importing_again_changes_nothing_unless_it_is_asked_for,
     a_deleted_key_comes_back_only_when_it_is_asked_for,
+    an_earlier_value_of_a_deleted_key_stays_dead,
+    a_key_that_only_its_team_bounds_is_told_of,
     the_spend_of_a_window_counts_while_it_lasts,
 ];
 
@@ -220,6 +222,28 @@ async fn a_deleted_key_comes_back_only_when_it_is_asked_for() {
     let new = gateway.post("/key/regenerate", &body).await;
     assert_eq!(new.status, 200, "{}", new.body);
     assert_eq!(take(&gateway, &columns, true).await.0, Outcome::Exists);
+}
+
+async fn an_earlier_value_of_a_deleted_key_stays_dead() {
+    let gateway = Gateway::start().await;
+    let columns = row(json!({}));
+    take(&gateway, &columns, false).await;
+    let new = gateway.post("/key/regenerate", &json!({"key": KEY})).await;
+    let body = json!({"keys": [new.body["key"]]});
+    assert_eq!(gateway.post("/key/delete", &body).await.status, 200);
+    assert_eq!(take(&gateway, &columns, false).await.0, Outcome::Deleted);
+    assert_eq!(gateway.try_key(KEY).await.status, 401);
+}
+
+async fn a_key_that_only_its_team_bounds_is_told_of() {
+    let gateway = Gateway::start().await;
+    let left_out = async |more| take(&gateway, &row(more), true).await.1;
+    let bounded = ["the models of its team"];
+    assert_eq!(left_out(json!({"team_id": "t"})).await, bounded);
+    let all = json!({"team_id": "t", "models": ["all-team-models"]});
+    assert_eq!(left_out(all).await, bounded);
+    let own = json!({"team_id": "t", "models": ["demo"]});
+    assert!(left_out(own).await.is_empty());
 }
 
 async fn the_spend_of_a_window_counts_while_it_lasts() {

@@ -14,6 +14,7 @@ async fn made(gateway: &Gateway, body: Value) -> String {
 }
 
 on_both![
+    a_key_stays_small_and_is_told_about_once,
     keys_are_sorted_and_searched,
     a_page_of_full_keys_shows_what_each_has_spent,
     aliases_are_listed_and_keys_are_counted,
@@ -250,4 +251,24 @@ async fn an_update_of_a_key_that_was_changed_meanwhile_is_refused() {
         gateway.post_if("*", "/key/update", &update).await.status,
         200
     );
+}
+
+async fn a_key_stays_small_and_is_told_about_once() {
+    let gateway = Gateway::start().await;
+    let long = "x".repeat(20 * 1024);
+    let many = vec![long.as_str(); 4];
+    for (field, value) in [
+        ("metadata", json!({"note": long})),
+        ("aliases", json!({"a": long})),
+        ("models", json!(many)),
+        ("allowed_routes", json!(many)),
+    ] {
+        let refused = gateway.post("/key/generate", &json!({field: value})).await;
+        assert_eq!(refused.status, 400, "{field}: {}", refused.body);
+    }
+    let made = gateway.post("/key/generate", &json!({})).await;
+    let hash = text(&made, "token");
+    let asked = json!({"keys": [hash, hash, text(&made, "key")]});
+    let told = gateway.post("/v2/key/info", &asked).await;
+    assert_eq!(told.body["info"].as_array().map(Vec::len), Some(1));
 }

@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::app::testing::{Gateway, MASTER};
+use crate::store::changes::News;
 use crate::store::testing::{KIND, Kind};
 
 /// Each test is one of PostgreSQL alone: SQLite has one process.
@@ -125,6 +126,69 @@ async fn c1_what_is_not_notified_is_polled() {
             .unwrap();
         write.commit().await.unwrap();
         soon_answers(&second, &key, 401, "poll").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn c1_a_read_that_ends_half_way_loses_nothing() {
+    on_postgres(async {
+        let gateway = Gateway::start().await;
+        let store = &gateway.state.store;
+        let mut changes = store.changes().await.unwrap().expect("a shared store");
+        let run = async |statement: &'static str| {
+            let mut write = store.begin_write().await.unwrap();
+            sqlx::query(statement).execute(&mut *write).await.unwrap();
+            write.commit().await.unwrap();
+        };
+        run("ALTER TABLE change ALTER corrected_nanousd DROP NOT NULL").await;
+        // The second can't be read.
+        run("INSERT INTO change (scope, subject, corrected_nanousd)
+             VALUES ('role', 'one', 0), ('role', 'two', NULL)")
+        .await;
+        for _ in 0..2 {
+            assert!(changes.next().await.is_err());
+        }
+        run("UPDATE change SET corrected_nanousd = 0").await;
+        let News::Changes(read) = changes.next().await.unwrap() else {
+            panic!("nothing was forgotten");
+        };
+        let accounts = read.into_iter().filter_map(|change| change.account);
+        let subjects = accounts.map(|account| account.subject());
+        assert_eq!(subjects.collect::<Vec<_>>(), ["one", "two"]);
+    })
+    .await;
+}
+
+/// A batch of the ledger has locked the key's account, and the role's is next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn d5_an_update_waits_for_a_batch_without_holding_what_it_needs() {
+    on_postgres(async {
+        let gateway = Gateway::start().await;
+        let budgets = json!([{"scope": "role", "id": "r", "max_budget": 5}]);
+        let key = generate(&gateway, json!({"shared_budgets": budgets})).await;
+        let mut batch = gateway.state.store.begin_batch().await.unwrap();
+        let lock = |text: &'static str| sqlx::query(text);
+        let own = "SELECT 1 FROM account WHERE scope = 'key' FOR UPDATE";
+        lock(own).execute(&mut *batch).await.unwrap();
+        let update = json!({"key": key, "shared_budgets": budgets, "max_budget": 3});
+        let updated = async { gateway.post("/key/update", &update).await.status };
+        let others = async {
+            let waiting = "SELECT COUNT(*) FROM pg_stat_activity
+                           WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            soon("the update waits", async || {
+                let count = sqlx::query_scalar::<_, i64>(waiting);
+                count.fetch_one(gateway.state.store.reader()).await.unwrap() > 0
+            })
+            .await;
+            let shared = "SELECT 1 FROM account WHERE scope = 'role' FOR UPDATE NOWAIT";
+            let locked = lock(shared).execute(&mut *batch).await;
+            batch.rollback().await.unwrap();
+            locked
+        };
+        let (updated, locked) = tokio::join!(updated, others);
+        assert!(locked.is_ok(), "{locked:?}");
+        assert_eq!(updated, 200);
     })
     .await;
 }

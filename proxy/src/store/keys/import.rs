@@ -28,7 +28,7 @@ pub(crate) async fn known(
     let row = sqlx::query(
         "SELECT (SELECT COUNT(*) FROM keys WHERE hash = $1) AS live,
              (SELECT COUNT(*) FROM earlier_keys WHERE hash = $1) AS earlier,
-             (SELECT COUNT(*) FROM deleted_keys WHERE hash = $1) AS deleted,
+             (SELECT COUNT(*) FROM deleted_keys WHERE hash = $1 OR account_hash = $1) AS deleted,
              (SELECT COUNT(*) FROM keys WHERE alias = $2 AND hash <> $1) AS alias",
     )
     .bind(hash.to_string())

@@ -50,9 +50,14 @@ pub(crate) async fn leave(store: &Store, process: Uuid) -> Result<(), StoreError
 }
 
 /// The number of the last batch of this process that is in the store. None where
-/// the process was taken for dead.
+/// the process was taken for dead. A batch whose commit is under way holds the
+/// row, and is waited for: it counts once it is visible.
 pub(crate) async fn applied_batch(store: &Store, process: Uuid) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("SELECT batch FROM process WHERE id = $1")
+    let text = match store.database {
+        Database::Sqlite { .. } => "SELECT batch FROM process WHERE id = $1",
+        Database::Postgres(_) => "SELECT batch FROM process WHERE id = $1 FOR UPDATE",
+    };
+    sqlx::query_scalar(text)
         .bind(process.to_string())
         .fetch_optional(store.reader())
         .await
