@@ -297,10 +297,11 @@ async fn h2_identity_is_the_whole_key() {
     }
     let generated = text(&gateway.post("/key/generate", &json!({})).await, "key");
     for key in [&first, &generated] {
-        let cut = &key[..key.len() - 1];
+        let (cut, last) = key.split_at(key.len() - 1);
+        let other = if last == "3" { '4' } else { '3' };
         for near in [
             cut.to_owned(),
-            format!("{cut}3"),
+            format!("{cut}{other}"),
             format!("{key}1"),
             format!("{key}{key}"),
             key.to_lowercase(),
