@@ -28,8 +28,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::hold::{Call, Hold, Settlement};
-pub(crate) use self::place::{Left, Place, RateExceeded};
+pub(crate) use self::place::{Left, Place, PlaceError, RateExceeded};
 pub(crate) use self::position::Position;
+pub(crate) use self::rates::{Answer, Ask};
 
 use self::account::{Account, Standing};
 use self::books::{Books, TakeAll};
@@ -37,6 +38,7 @@ use self::claim::{CLAIM_TIMEOUT, ClaimError, PATIENCE};
 use self::entry::{Amounts, Entry};
 use self::hold::Reserved;
 use self::rates::Gauges;
+use self::rates::keeper::{self, Keeper};
 use self::writer::{Command, Writer};
 use crate::app::Tasks;
 use crate::clock::Clock;
@@ -79,6 +81,8 @@ struct Shared {
     books: Mutex<Books>,
     /// Apart from the books, which most keys' rates have nothing to do with.
     gauges: Mutex<Gauges>,
+    /// Asks for more of a rate where others share the store.
+    keeper: mpsc::UnboundedSender<keeper::Command>,
     queue: mpsc::UnboundedSender<Command>,
     /// Entries that have been queued and not yet committed.
     backlog: AtomicUsize,
@@ -105,9 +109,11 @@ impl Ledger {
         let process = Uuid::new_v4();
         register(store, process).await?;
         let (queue, commands) = mpsc::unbounded_channel();
+        let (keeper, asked) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             books: Mutex::new(Books::new(process)),
-            gauges: Mutex::default(),
+            gauges: Mutex::new(Gauges::new(store.is_shared())),
+            keeper,
             queue,
             backlog: AtomicUsize::new(0),
             refreshed: AtomicU64::new(0),
@@ -118,6 +124,10 @@ impl Ledger {
         });
         let writer = Writer::new(Arc::downgrade(&shared), store.clone(), commands, process);
         tasks.spawn_service(writer.run());
+        if store.is_shared() {
+            let keeper = Keeper::new(Arc::downgrade(&shared), store.clone(), asked, process);
+            tasks.spawn_service(keeper.run());
+        }
         Ok(Self(shared))
     }
 
@@ -233,6 +243,7 @@ impl Ledger {
         for account in &accounts {
             self.return_all(account);
         }
+        self.drain_rates().await;
         self.flush().await;
     }
 

@@ -71,6 +71,8 @@ mod sdk_examples;
 mod secrets;
 #[path = "e2e/shared_budgets.rs"]
 mod shared_budgets;
+#[path = "e2e/shared_rates.rs"]
+mod shared_rates;
 #[path = "e2e/shared_store.rs"]
 mod shared_store;
 #[path = "e2e/slow_durability.rs"]

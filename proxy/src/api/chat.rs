@@ -23,7 +23,7 @@ use crate::config::{Deployment, Provider};
 use crate::error::ApiError;
 use crate::failpoint;
 use crate::key::{AccountId, Rates, SharedScope, Window};
-use crate::ledger::{Call, Hold, HoldError, Place};
+use crate::ledger::{Call, Hold, HoldError, Place, PlaceError};
 use crate::money::NanoUsd;
 use crate::price::Price;
 use crate::upstream::Outgoing;
@@ -76,9 +76,11 @@ async fn answer(
     let output_bound = output_bound(deployment, &envelope);
     let tokens = envelope.input_bound.saturating_add(output_bound);
     let rates = rates(&caller, deployment);
-    // In memory, so that a flood of calls over a rate never asks the store.
-    let place = rates.map(|rates| place(state, &caller, deployment, rates, tokens));
-    let place = place.transpose()?;
+    // Before the budget, so that a flood of calls over a rate claims no money.
+    let place = match rates {
+        Some(rates) => Some(place(state, &caller, deployment, rates, tokens).await?),
+        None => None,
+    };
     let upper = upper_bound(deployment, &envelope, output_bound);
     let mut hold = hold(state, &caller, call, upper).await?;
     hold.keep(place);
@@ -147,7 +149,7 @@ fn rates<'a>(caller: &'a Caller, deployment: &Deployment) -> Option<&'a Arc<Rate
     }
 }
 
-fn place(
+async fn place(
     state: &AppState,
     caller: &Caller,
     deployment: &Deployment,
@@ -157,8 +159,12 @@ fn place(
     let Caller::Key(key) = caller else {
         return Err(ApiError::internal());
     };
-    let placed = state.ledger.admit(rates, tokens);
-    placed.map_err(|full| {
+    let placed = state.ledger.admit(rates, tokens).await;
+    placed.map_err(|error| {
+        let full = match error {
+            PlaceError::Exceeded(full) => full,
+            PlaceError::StoreUnavailable => return ApiError::store_unavailable(),
+        };
         // That of a window is not known before the call is charged to one.
         let is_lifetime = key.limits.budget_duration.is_none();
         let spend = is_lifetime.then(|| exchange::spend(state, &key.accounts));

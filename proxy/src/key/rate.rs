@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{KeyHash, Limits};
 
 /// One way to count. The place of its limit is its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Rate {
     Requests,
     Tokens,

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::books::Short;
 use super::entry::{Claim, Grant, Outcome};
 use super::hold::Reserved;
+use super::rates::keeper;
 use super::writer::Command;
 use super::{Ledger, Shared};
 use crate::key::{ACCOUNTS_MAX, AccountId};
@@ -114,10 +115,14 @@ impl Ledger {
             let is_own = books.process() == word.process;
             (is_own, books.get(&word.account).is_some())
         };
-        match word.kind {
-            _ if is_own || !is_known => {}
-            Kind::Asked => self.0.send(Command::Asked(word.account)),
-            Kind::Given => self.0.given.notify_waiters(),
+        match (word.kind, &word.account) {
+            _ if is_own => {}
+            (Kind::RatesAsked, AccountId::Key(key)) => self.0.ask(keeper::Command::Asked(*key)),
+            (Kind::RatesGiven, AccountId::Key(key)) => self.0.ask(keeper::Command::Given(*key)),
+            _ if !is_known => {}
+            (Kind::Asked, _) => self.0.send(Command::Asked(word.account)),
+            (Kind::Given, _) => self.0.given.notify_waiters(),
+            _ => {}
         }
     }
 }

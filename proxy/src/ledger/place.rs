@@ -8,12 +8,23 @@
 use std::sync::{Arc, PoisonError};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
 
-use super::rates::{Counts, Full, Gauges, Taken};
+use super::rates::keeper::{Command, Waiting};
+use super::rates::{Counts, Full, Gauges, NoRoom, Taken};
 use super::{Ledger, Shared};
 use crate::key::{Rate, Rates};
 
-const MINUTE: i64 = 60;
+pub(super) const MINUTE: i64 = 60;
+
+/// Why a call is not admitted.
+#[derive(Debug)]
+pub(crate) enum PlaceError {
+    Exceeded(RateExceeded),
+    /// What this process has of a limit is used, and the store that it shares with
+    /// others does not answer.
+    StoreUnavailable,
+}
 
 /// Why a call has no place.
 #[derive(Debug, Clone, Copy)]
@@ -46,26 +57,30 @@ pub(crate) struct Place {
 }
 
 impl Ledger {
-    /// Counts a call of up to `tokens` tokens, or refuses it.
-    pub(crate) fn admit(&self, rates: &Arc<Rates>, tokens: u64) -> Result<Place, RateExceeded> {
-        let now = self.0.clock.now().timestamp();
-        let minute = now.div_euclid(MINUTE);
-        let taken = self.0.with_gauges(|all| all.take(rates, tokens, minute));
-        let taken = taken.map_err(|Full { rate, left }| RateExceeded {
-            rate,
-            limit: rates.limit(rate).unwrap_or_default(),
-            left,
-            needed: match rate {
-                Rate::Tokens | Rate::ModelTokens => tokens,
-                Rate::Requests | Rate::ModelRequests | Rate::Slots => 1,
-            },
-            resets_at: DateTime::from_timestamp((minute + 1) * MINUTE, 0).unwrap_or_default(),
-        })?;
-        Ok(Place {
-            shared: Arc::clone(&self.0),
-            rates: Arc::clone(rates),
-            taken: Some(taken),
-        })
+    /// Counts a call of up to `tokens` tokens, or refuses it. Where others count
+    /// with the same limits, it waits for the store when this process's part of one
+    /// is used up.
+    pub(crate) async fn admit(&self, rates: &Arc<Rates>, tokens: u64) -> Result<Place, PlaceError> {
+        let shared = &self.0;
+        let at = shared.moment();
+        match shared.with_gauges(|all| all.take(rates, tokens, at)) {
+            Ok(taken) => Ok(Place::new(shared, rates, taken)),
+            Err(NoRoom::Full(full)) => Err(shared.exceeded(rates, tokens, full)),
+            Err(NoRoom::Short) if !shared.store.is_well() => Err(PlaceError::StoreUnavailable),
+            Err(NoRoom::Short) => {
+                let (answer, waiting) = oneshot::channel();
+                shared.ask(Command::Admit(Waiting::new(rates, tokens, answer)));
+                waiting.await.unwrap_or(Err(PlaceError::StoreUnavailable))
+            }
+        }
+    }
+
+    /// Gives back what no call uses, where others share it.
+    pub(super) async fn drain_rates(&self) {
+        let (done, waiting) = oneshot::channel();
+        self.0.ask(Command::Drain(done));
+        // Nobody is there where nothing is shared.
+        let _gone = waiting.await;
     }
 
     /// Calls that hold a slot, of all keys.
@@ -86,6 +101,14 @@ impl Ledger {
 }
 
 impl Place {
+    pub(super) fn new(shared: &Arc<Shared>, rates: &Arc<Rates>, taken: Taken) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            rates: Arc::clone(rates),
+            taken: Some(taken),
+        }
+    }
+
     /// The call has ended. Without a count of its tokens its bound stands.
     pub(super) fn settle(mut self, tokens: Option<u64>) {
         if let Some(taken) = self.taken.take() {
@@ -107,6 +130,26 @@ impl Drop for Place {
 }
 
 impl Shared {
+    pub(super) fn exceeded(&self, rates: &Rates, tokens: u64, full: Full) -> PlaceError {
+        let Full { rate, left } = full;
+        let minute = self.moment().minute;
+        PlaceError::Exceeded(RateExceeded {
+            rate,
+            limit: rates.limit(rate).unwrap_or_default(),
+            left,
+            needed: match rate {
+                Rate::Tokens | Rate::ModelTokens => tokens,
+                Rate::Requests | Rate::ModelRequests | Rate::Slots => 1,
+            },
+            resets_at: DateTime::from_timestamp((minute + 1) * MINUTE, 0).unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn ask(&self, command: Command) {
+        // Its answer's sender is gone with it then, which whoever waits notices.
+        let _gone = self.keeper.send(command);
+    }
+
     /// The lock is never held across an await; each change is one call.
     pub(super) fn with_gauges<T>(&self, change: impl FnOnce(&mut Gauges) -> T) -> T {
         let mut gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);

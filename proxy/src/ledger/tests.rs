@@ -14,6 +14,7 @@ mod eight_writers;
 mod give_back;
 mod places;
 mod processes;
+mod rates;
 mod shared;
 mod waiting;
 mod windows;

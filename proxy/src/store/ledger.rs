@@ -11,6 +11,7 @@ pub(crate) mod correct;
 pub(crate) mod estimate;
 pub(crate) mod give_back;
 pub(crate) mod process;
+pub(crate) mod rates;
 pub(crate) mod recover;
 pub(crate) mod standings;
 pub(crate) mod verify;

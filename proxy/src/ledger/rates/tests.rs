@@ -2,6 +2,8 @@
 //! becomes of it. Method: tables, and long random runs beside a naive list of
 //! calls that is counted anew each time.
 
+mod parts;
+
 use super::*;
 
 const REQUESTS: usize = Rate::Requests as usize;
@@ -16,8 +18,15 @@ fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Rates {
     }
 }
 
-fn full(rate: Rate, left: u64) -> Result<Taken, Full> {
-    Err(Full { rate, left })
+fn full(rate: Rate, left: u64) -> Result<Taken, NoRoom> {
+    Err(NoRoom::Full(Full { rate, left }))
+}
+
+fn when(minute: i64) -> Moment {
+    Moment {
+        minute,
+        now: Duration::ZERO,
+    }
 }
 
 #[test]
@@ -29,32 +38,32 @@ fn each_limit_refuses_what_does_not_fit_and_takes_nothing_then() {
     };
     for (at, rate) in Rate::ALL.into_iter().enumerate() {
         let rates = rates(rate.is_of_model().then_some("m"), of(at, 20));
-        let mut gauges = Gauges::default();
+        let mut gauges = Gauges::new(false);
         // Two calls of ten tokens, or twenty of one request.
         let fits = 20 / needed(rate, 10);
         for _ in 0..fits {
-            assert!(gauges.take(&rates, 10, 7).is_ok(), "{rate:?}");
+            assert!(gauges.take(&rates, 10, when(7)).is_ok(), "{rate:?}");
         }
-        assert_eq!(gauges.take(&rates, 10, 7), full(rate, 0));
+        assert_eq!(gauges.take(&rates, 10, when(7)), full(rate, 0));
         assert_eq!(gauges.left(&rates, 7)[at], 0);
     }
     // A later limit without room leaves the earlier ones as they were.
     let rates = rates(None, [Some(5), Some(9), None, None, None]);
-    let mut gauges = Gauges::default();
-    assert_eq!(gauges.take(&rates, 10, 7), full(Rate::Tokens, 9));
+    let mut gauges = Gauges::new(false);
+    assert_eq!(gauges.take(&rates, 10, when(7)), full(Rate::Tokens, 9));
     assert_eq!(gauges.left(&rates, 7)[REQUESTS], 5);
     let zero = self::rates(None, [Some(0), None, None, None, None]);
-    assert_eq!(gauges.take(&zero, 0, 7), full(Rate::Requests, 0));
+    assert_eq!(gauges.take(&zero, 0, when(7)), full(Rate::Requests, 0));
 }
 
 #[test]
 fn a_minute_counts_from_zero_and_a_running_call_keeps_its_slot() {
     let rates = rates(None, [Some(1), Some(100), Some(2), None, None]);
-    let mut gauges = Gauges::default();
-    let first = gauges.take(&rates, 60, 7).expect("room");
-    assert_eq!(gauges.take(&rates, 60, 7), full(Rate::Requests, 0));
-    let second = gauges.take(&rates, 60, 8).expect("another minute");
-    assert_eq!(gauges.take(&rates, 1, 9), full(Rate::Slots, 0));
+    let mut gauges = Gauges::new(false);
+    let first = gauges.take(&rates, 60, when(7)).expect("room");
+    assert_eq!(gauges.take(&rates, 60, when(7)), full(Rate::Requests, 0));
+    let second = gauges.take(&rates, 60, when(8)).expect("another minute");
+    assert_eq!(gauges.take(&rates, 1, when(9)), full(Rate::Slots, 0));
     // It is counted in the minute of its admission, which is over.
     gauges.settle(&rates, first, 1_000);
     assert_eq!(gauges.left(&rates, 9), [1, 100, 1, 0, 0]);
@@ -65,17 +74,17 @@ fn a_minute_counts_from_zero_and_a_running_call_keeps_its_slot() {
 #[test]
 fn tokens_settle_to_what_was_used_and_more_than_the_bound_counts() {
     let rates = rates(None, [Some(9), Some(100), None, None, None]);
-    let mut gauges = Gauges::default();
-    let call = gauges.take(&rates, 60, 7).expect("room");
-    assert_eq!(gauges.take(&rates, 41, 7), full(Rate::Tokens, 40));
+    let mut gauges = Gauges::new(false);
+    let call = gauges.take(&rates, 60, when(7)).expect("room");
+    assert_eq!(gauges.take(&rates, 41, when(7)), full(Rate::Tokens, 40));
     gauges.settle(&rates, call, 10);
     assert_eq!(gauges.left(&rates, 7)[TOKENS], 90);
-    let call = gauges.take(&rates, 30, 7).expect("room");
+    let call = gauges.take(&rates, 30, when(7)).expect("room");
     gauges.settle(&rates, call, 95);
     assert_eq!(gauges.left(&rates, 7)[TOKENS], 0);
-    assert_eq!(gauges.take(&rates, 1, 7), full(Rate::Tokens, 0));
+    assert_eq!(gauges.take(&rates, 1, when(7)), full(Rate::Tokens, 0));
     assert_eq!(gauges.left(&rates, 7)[REQUESTS], 7);
-    assert_eq!(gauges.take(&rates, 0, 7), full(Rate::Tokens, 0));
+    assert_eq!(gauges.take(&rates, 0, when(7)), full(Rate::Tokens, 0));
 }
 
 #[test]
@@ -86,12 +95,12 @@ fn a_model_and_the_key_are_counted_apart_and_together() {
         rates(Some("other"), limits(2)),
     );
     let usual = rates(None, [Some(3), None, None, None, None]);
-    let mut gauges = Gauges::default();
-    assert!(gauges.take(&one, 1, 7).is_ok());
-    assert_eq!(gauges.take(&one, 1, 7), full(Rate::ModelRequests, 0));
-    assert!(gauges.take(&other, 1, 7).is_ok());
-    assert!(gauges.take(&usual, 1, 7).is_ok());
-    assert_eq!(gauges.take(&other, 1, 7), full(Rate::Requests, 0));
+    let mut gauges = Gauges::new(false);
+    assert!(gauges.take(&one, 1, when(7)).is_ok());
+    assert_eq!(gauges.take(&one, 1, when(7)), full(Rate::ModelRequests, 0));
+    assert!(gauges.take(&other, 1, when(7)).is_ok());
+    assert!(gauges.take(&usual, 1, when(7)).is_ok());
+    assert_eq!(gauges.take(&other, 1, when(7)), full(Rate::Requests, 0));
     assert_eq!(gauges.left(&other, 7)[Rate::ModelRequests as usize], 1);
 }
 
@@ -99,23 +108,23 @@ fn a_model_and_the_key_are_counted_apart_and_together() {
 fn what_is_not_limited_is_not_counted_when_a_limit_changes_meanwhile() {
     let free = rates(None, [Some(9), None, None, None, None]);
     let slots = rates(None, [Some(9), None, Some(1), None, None]);
-    let mut gauges = Gauges::default();
-    let before = gauges.take(&free, 1, 7).expect("room");
-    let after = gauges.take(&slots, 1, 7).expect("room");
+    let mut gauges = Gauges::new(false);
+    let before = gauges.take(&free, 1, when(7)).expect("room");
+    let after = gauges.take(&slots, 1, when(7)).expect("room");
     gauges.settle(&free, before, 1);
-    assert_eq!(gauges.take(&slots, 1, 7), full(Rate::Slots, 0));
+    assert_eq!(gauges.take(&slots, 1, when(7)), full(Rate::Slots, 0));
     gauges.settle(&slots, after, 1);
     assert_eq!(gauges.slots(), 0);
 }
 
 #[test]
 fn keys_without_use_are_forgotten() {
-    let mut gauges = Gauges::default();
+    let mut gauges = Gauges::new(false);
     let mut running = None;
     for at in 0..KEYS_MIN + 1 {
         let mut rates = rates(None, [Some(1), None, Some(1), None, None]);
         rates.account = KeyHash::of(&format!("sk-{at}"));
-        let taken = gauges.take(&rates, 1, 7).expect("room");
+        let taken = gauges.take(&rates, 1, when(7)).expect("room");
         match at {
             0 => running = Some(rates),
             _ => gauges.settle(&rates, taken, 1),
@@ -123,9 +132,9 @@ fn keys_without_use_are_forgotten() {
     }
     let running = running.expect("the first key");
     assert_eq!(gauges.keys.len(), KEYS_MIN + 1);
-    assert_eq!(gauges.take(&running, 1, 8), full(Rate::Slots, 0));
+    assert_eq!(gauges.take(&running, 1, when(8)), full(Rate::Slots, 0));
     gauges.forget_at = KEYS_MIN;
-    assert_eq!(gauges.take(&running, 1, 8), full(Rate::Slots, 0));
+    assert_eq!(gauges.take(&running, 1, when(8)), full(Rate::Slots, 0));
     assert_eq!(gauges.keys.len(), 1);
 }
 
@@ -160,7 +169,7 @@ fn b8_ten_thousand_mixed_endings_leave_no_slot_in_use() {
     for start in 1..=20_u64 {
         let mut seed = start.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let rates = rates(None, [Some(30), Some(500), Some(7), None, None]);
-        let (mut gauges, mut calls) = (Gauges::default(), Vec::<Naive>::new());
+        let (mut gauges, mut calls) = (Gauges::new(false), Vec::<Naive>::new());
         let mut minute = 0;
         for _ in 0..1_000 {
             let running: Vec<usize> = (0..calls.len()).filter(|at| calls[*at].runs).collect();
@@ -171,7 +180,7 @@ fn b8_ten_thousand_mixed_endings_leave_no_slot_in_use() {
                     let tokens = next(&mut seed) % 60;
                     let [requests, used, slots] = counted(&calls, minute);
                     let fits = requests < 30 && used + tokens.max(1) <= 500 && slots < 7;
-                    let taken = gauges.take(&rates, tokens, minute);
+                    let taken = gauges.take(&rates, tokens, when(minute));
                     assert_eq!(taken.is_ok(), fits, "seed {start}");
                     calls.extend(taken.ok().map(|taken| Naive {
                         minute,

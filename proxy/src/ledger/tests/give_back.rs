@@ -44,7 +44,7 @@ impl Three {
     }
 }
 
-async fn listen(store: &Store, ledger: Ledger) {
+pub(super) async fn listen(store: &Store, ledger: Ledger) {
     let listener = Listener::connect(store).await.expect("connected");
     let mut listener = listener.expect("a shared store");
     Tasks::new().spawn_service(async move {

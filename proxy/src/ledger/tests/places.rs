@@ -21,7 +21,7 @@ fn in_use(ledger: &Ledger) -> u64 {
 
 /// One call from its admission to its end, of which there are seven.
 async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
-    let Ok(place) = ledger.admit(&rates, 10) else {
+    let Ok(place) = ledger.admit(&rates, 10).await else {
         return;
     };
     if way == 0 {

@@ -24,15 +24,20 @@ pub(crate) enum Kind {
     Asked,
     /// Some has been given back.
     Given,
+    /// The same of what a key's rates admit.
+    RatesAsked,
+    RatesGiven,
 }
 
 impl Kind {
-    const ALL: [Self; 2] = [Self::Asked, Self::Given];
+    const ALL: [Self; 4] = [Self::Asked, Self::Given, Self::RatesAsked, Self::RatesGiven];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Given => "given",
+            Self::RatesAsked => "rates_asked",
+            Self::RatesGiven => "rates_given",
         }
     }
 }
