@@ -199,6 +199,13 @@ fn check(state: &AppState, key: &Key, peer: Peer) -> Result<(), ApiError> {
         );
         return Err(refused(state, key, Reason::Blocked, error));
     }
+    if key.is_blocked_by_team() {
+        let error = ApiError::unauthorized(
+            "auth_error",
+            "Authentication Error, Team is blocked. Update via `/team/unblock` if you're an admin.",
+        );
+        return Err(refused(state, key, Reason::TeamBlocked, error));
+    }
     if key.is_expired(state.clock.now()) {
         let error = ApiError::unauthorized(
             "expired_key",

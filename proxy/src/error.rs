@@ -10,7 +10,10 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::store::StoreError;
+use crate::{
+    key::{Denies, GroupKind},
+    store::StoreError,
+};
 
 /// Seconds after which a caller may try again when the store is unavailable.
 const STORE_RETRY_AFTER_S: u32 = 1;
@@ -103,10 +106,16 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "permission_error", message)
     }
 
-    pub(crate) fn model_denied() -> Self {
+    /// LiteLLM: the type says whose models leave it out.
+    pub(crate) fn model_denied(denies: Denies) -> Self {
+        let kind = match denies {
+            Denies::Group(GroupKind::Team) => "team_model_access_denied",
+            Denies::Group(GroupKind::User) => "user_model_access_denied",
+            Denies::Group(GroupKind::Budget) | Denies::Key => "key_model_access_denied",
+        };
         Self::new(
             StatusCode::FORBIDDEN,
-            "key_model_access_denied",
+            kind,
             "the requested model is not available for this API key: see GET /v1/models for those it may call",
         )
         .with_param("model")

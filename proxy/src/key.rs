@@ -5,6 +5,7 @@
 mod account;
 mod cache;
 mod cidr;
+mod group;
 mod hash;
 mod limits;
 mod models;
@@ -14,7 +15,7 @@ mod scopes;
 mod token;
 mod window;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
 use serde_json::{Map, Value};
@@ -23,8 +24,9 @@ pub(crate) use self::{
     account::{
         ACCOUNTS_MAX, AccountId, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, accounts, own_key,
     },
-    cache::Cache,
+    cache::{Cache, Invalidation},
     cidr::Cidr,
+    group::{Group, GroupKind, Groups, Terms},
     hash::KeyHash,
     limits::{BUDGET_LIMITS_MAX, BudgetLimit, LIMITED_MODELS_MAX, Limits, OwnBudget},
     rate::{AllRates, Rate, Rates},
@@ -53,16 +55,18 @@ pub(crate) struct Key {
     pub(crate) models: Vec<String>,
     /// LiteLLM: names of its own, and the public name that each stands for.
     pub(crate) aliases: BTreeMap<String, String>,
-    /// From here on its answers warn; it refuses nothing.
+    /// From here on its answers warn; it refuses nothing. [`Key::warns_from`].
     pub(crate) soft_budget: Option<NanoUsd>,
     /// Cap, of its lifetime or of each `budget_duration`; none = no cap; zero
     /// refuses the first call.
     pub(crate) max_budget: Option<NanoUsd>,
     pub(crate) limits: Limits,
     /// Where its calls are held and charged: its own account first, then those
-    /// that it shares, then its further budgets, each without a window. Made by
-    /// [`Key::charge_to`].
+    /// that it shares, then that of its group, then its further budgets, each
+    /// without a window. Made by [`Key::charge_to`].
     pub(crate) accounts: Arc<[AccountId]>,
+    /// How many of them are its `shared_budgets`.
+    pub(crate) shared_count: usize,
     /// The same for the models that have a budget of their own.
     pub(crate) model_accounts: BTreeMap<String, Arc<[AccountId]>>,
     /// What its calls are counted by. Made by [`Key::charge_to`].
@@ -79,6 +83,10 @@ pub(crate) struct Key {
     pub(crate) allowed_cidrs: Vec<Cidr>,
     pub(crate) user_id: Option<String>,
     pub(crate) team_id: Option<String>,
+    /// LiteLLM: the named budget from which it takes what it does not set.
+    pub(crate) budget_id: Option<String>,
+    /// The terms of those three as they were when the key was read.
+    pub(crate) groups: Groups,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
 }
@@ -139,6 +147,7 @@ impl Key {
             max_budget: None,
             limits: Limits::default(),
             accounts: accounts(hash, []),
+            shared_count: 0,
             model_accounts: BTreeMap::new(),
             rates: AllRates::default(),
             expires_at: None,
@@ -150,6 +159,8 @@ impl Key {
             allowed_cidrs: Vec::new(),
             user_id: None,
             team_id: None,
+            budget_id: None,
+            groups: Groups::default(),
             created_at: now,
             updated_at: now,
         }
@@ -170,11 +181,12 @@ impl Key {
         AccountId::Key(self.account)
     }
 
-    /// The accounts that it shares with other keys.
+    /// The accounts that it shares with other keys by its `shared_budgets`.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &SharedAccount> {
-        self.accounts.iter().filter_map(|account| match account {
-            AccountId::Shared(shared) if shared.scope.is_shared() => Some(shared),
-            AccountId::Shared(_) | AccountId::Key(_) => None,
+        let shared = self.accounts.iter().skip(1).take(self.shared_count);
+        shared.filter_map(|account| match account {
+            AccountId::Shared(shared) => Some(shared),
+            AccountId::Key(_) => None,
         })
     }
 
@@ -183,40 +195,88 @@ impl Key {
         self.model_accounts.get(model).unwrap_or(&self.accounts)
     }
 
-    /// Charges its calls to these shared accounts besides what is its own; to be
-    /// called again when its limits change.
+    /// Charges its calls to these shared accounts besides what is its own and its
+    /// group's; to be called again when its limits or its groups change.
     pub(crate) fn charge_to(&mut self, shared: Vec<SharedAccount>) {
-        let budgets = self.own_budgets();
-        let (of_models, usual): (Vec<_>, Vec<_>) = budgets
+        let (of_models, usual): (Vec<_>, Vec<_>) = self
+            .own_budgets()
             .into_iter()
             .map(|budget| budget.account)
             .partition(|account| account.scope == SharedScope::KeyModel);
-        self.accounts = accounts(self.account, shared.into_iter().chain(usual));
+        self.shared_count = shared.len();
+        // A call is held in each account once.
+        let of_group = self.group_account().filter(|one| !shared.contains(one));
+        let all = shared.into_iter().chain(of_group).chain(usual);
+        self.accounts = accounts(self.account, all);
         let with = |of_model: SharedAccount| {
             let model = of_model.of_what().to_owned();
             let all = self.accounts.iter().cloned();
             (model, all.chain([AccountId::Shared(of_model)]).collect())
         };
         self.model_accounts = of_models.into_iter().map(with).collect();
-        self.rates = AllRates::new(self.account, &self.limits);
+        self.rates = AllRates::new(self.account, &self.terms().1);
+    }
+
+    /// What it spends together with the other keys of its team, or of its user.
+    fn group_account(&self) -> Option<SharedAccount> {
+        let (kind, _) = self.groups.binding()?;
+        let id = match kind {
+            GroupKind::Budget => &self.budget_id,
+            GroupKind::Team => &self.team_id,
+            GroupKind::User => &self.user_id,
+        };
+        kind.account(id.as_deref()?)
+    }
+
+    /// Its cap and its limits, with what its named budget adds. LiteLLM: its own
+    /// come first; a cap and its duration go together, so that the duration of
+    /// one never widens the cap of the other.
+    fn terms(&self) -> (Option<NanoUsd>, Cow<'_, Limits>) {
+        let Some(budget) = &self.groups.budget else {
+            return (self.max_budget, Cow::Borrowed(&self.limits));
+        };
+        let mut limits = self.limits.or(&budget.limits);
+        if self.max_budget.is_none() && budget.max_budget.is_some() {
+            limits.budget_duration = budget.limits.budget_duration;
+        }
+        (self.max_budget.or(budget.max_budget), Cow::Owned(limits))
     }
 
     /// What its account may spend in its lifetime.
     pub(crate) fn lifetime_budget(&self) -> Option<NanoUsd> {
-        match self.limits.budget_duration {
-            Some(_) => None,
-            None => self.max_budget,
-        }
+        let (max_budget, limits) = self.terms();
+        max_budget.filter(|_| limits.budget_duration.is_none())
+    }
+
+    /// Its cap, of its own or of its named budget.
+    pub(crate) fn cap(&self) -> Option<NanoUsd> {
+        self.terms().0
+    }
+
+    /// After how long its cap counts from zero again; none where it never does.
+    pub(crate) fn budget_period(&self) -> Option<Period> {
+        self.terms().1.budget_duration
     }
 
     /// Its budgets besides that of its lifetime.
     pub(crate) fn own_budgets(&self) -> Vec<OwnBudget> {
-        self.limits.budgets(self.account, self.max_budget)
+        let (max_budget, limits) = self.terms();
+        limits.budgets(self.account, max_budget)
+    }
+
+    /// From here on its answers warn.
+    pub(crate) fn warns_from(&self) -> Option<NanoUsd> {
+        let of_budget = || self.groups.budget.as_ref()?.soft_budget;
+        self.soft_budget.or_else(of_budget)
     }
 
     /// Whether any cap bounds what it may spend on this model.
     pub(crate) fn is_capped(&self, model: &str) -> bool {
-        self.max_budget.is_some() || self.shared().next().is_some() || self.limits.caps(model)
+        let (max_budget, limits) = self.terms();
+        max_budget.is_some()
+            || self.shared_count > 0
+            || self.groups.is_capped()
+            || limits.caps(model)
     }
 
     /// The model that a call by this name is for. What it stands for must be
@@ -225,10 +285,25 @@ impl Key {
         self.aliases.get(name).map_or(name, String::as_str)
     }
 
-    /// Whether its `models` cover this public name.
-    pub(crate) fn allows_model(&self, model: &str) -> bool {
-        models::allows(&self.models, model)
+    /// Who leaves this public name out: the key itself, or its group.
+    pub(crate) fn denied(&self, model: &str) -> Option<Denies> {
+        if !models::allows(&self.models, model) {
+            return Some(Denies::Key);
+        }
+        self.groups.denying(model).map(Denies::Group)
     }
+
+    /// Whether its team is out of service, and with it the key.
+    pub(crate) fn is_blocked_by_team(&self) -> bool {
+        self.groups.team.as_ref().is_some_and(|team| team.blocked)
+    }
+}
+
+/// Whose `models` leave a model out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denies {
+    Key,
+    Group(GroupKind),
 }
 
 /// A key without rules, for the tests of every module.

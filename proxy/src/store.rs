@@ -8,6 +8,7 @@ mod breaker;
 pub(crate) mod changes;
 #[cfg(test)]
 mod faults;
+pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod many;
@@ -75,6 +76,11 @@ pub(crate) enum StoreError {
     Unavailable,
     #[error("the row of key {hash} is damaged: {what}")]
     Damaged { hash: String, what: &'static str },
+    #[error("the row of a {kind} is damaged: {what}")]
+    DamagedGroup {
+        kind: &'static str,
+        what: &'static str,
+    },
 }
 
 impl StoreError {
@@ -83,7 +89,7 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => postgres::is_outage(source),
             Self::Slow | Self::Unavailable => true,
-            Self::Damaged { .. } => false,
+            Self::Damaged { .. } | Self::DamagedGroup { .. } => false,
         }
     }
 

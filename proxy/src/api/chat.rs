@@ -109,8 +109,8 @@ fn deployment<'a>(
     let mut model = model;
     if let Caller::Key(key) = caller {
         model = key.resolve(model);
-        if !key.allows_model(model) {
-            return Err(ApiError::model_denied());
+        if let Some(denies) = key.denied(model) {
+            return Err(ApiError::model_denied(denies));
         }
     }
     let deployment = choose(&state.config.models, model).ok_or_else(ApiError::unknown_model)?;
@@ -166,7 +166,7 @@ async fn place(
             PlaceError::StoreUnavailable => return ApiError::store_unavailable(),
         };
         // That of a window is not known before the call is charged to one.
-        let is_lifetime = key.limits.budget_duration.is_none();
+        let is_lifetime = key.budget_period().is_none();
         let spend = is_lifetime.then(|| exchange::spend(state, &key.accounts));
         let now_s = state.clock.now().timestamp();
         rates::refused(key, &deployment.public_name, full, now_s, spend.flatten())

@@ -82,7 +82,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
     let sent = Sent {
         hold,
         soft_budget: match &caller {
-            Caller::Key(key) => key.soft_budget,
+            Caller::Key(key) => key.warns_from(),
             Caller::Master => None,
         },
         rates,

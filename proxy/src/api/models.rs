@@ -43,7 +43,7 @@ pub(crate) async fn list(
     authorize_route(&caller, uri.path())?;
     let is_allowed = |name: &str| match &caller {
         Caller::Master => true,
-        Caller::Key(key) => key.allows_model(name),
+        Caller::Key(key) => key.denied(name).is_none(),
     };
     let names = state
         .config

@@ -22,6 +22,8 @@ pub(crate) enum Reason {
     Regenerated,
     Address,
     Blocked,
+    /// Its team is.
+    TeamBlocked,
     Expired,
     Route,
     AdminOnly,
@@ -34,6 +36,7 @@ impl Reason {
             Self::Regenerated => "regenerated",
             Self::Address => "address",
             Self::Blocked => "blocked",
+            Self::TeamBlocked => "team_blocked",
             Self::Expired => "expired",
             Self::Route => "route",
             Self::AdminOnly => "admin_only",

@@ -8,9 +8,10 @@ use super::{BUDGET_LIMITS_MAX, KeyHash, Window};
 
 /// More than any use of them; a call is held in each.
 pub(crate) const SHARED_ACCOUNTS_MAX: usize = 8;
-/// A key's own account, those that it shares, and its budgets besides: the one
-/// that counts from zero again, the further ones, and one of the called model.
-pub(crate) const ACCOUNTS_MAX: usize = 1 + SHARED_ACCOUNTS_MAX + 1 + BUDGET_LIMITS_MAX + 1;
+/// A key's own account, those that it shares, that of its team or user, and its
+/// budgets besides: the one that counts from zero again, the further ones, and
+/// one of the called model.
+pub(crate) const ACCOUNTS_MAX: usize = 1 + SHARED_ACCOUNTS_MAX + 1 + 1 + BUDGET_LIMITS_MAX + 1;
 
 /// The scope of a key's own account, as the store and errors write it.
 const KEY_SCOPE: &str = "key";

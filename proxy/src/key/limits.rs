@@ -71,6 +71,19 @@ impl Limits {
         !self.budget_limits.is_empty() || self.model_max_budget.contains_key(model)
     }
 
+    /// These, and of `others` what these leave open. A budget and its duration go
+    /// together, and are not taken here.
+    pub(super) fn or(&self, others: &Self) -> Self {
+        let mut all = self.clone();
+        all.rpm = self.rpm.or(others.rpm);
+        all.tpm = self.tpm.or(others.tpm);
+        all.parallel = self.parallel.or(others.parallel);
+        if self.model_max_budget.is_empty() {
+            all.model_max_budget.clone_from(&others.model_max_budget);
+        }
+        all
+    }
+
     /// The key's budgets besides that of its lifetime.
     pub(super) fn budgets(&self, hash: KeyHash, max_budget: Option<NanoUsd>) -> Vec<OwnBudget> {
         let of = |scope, what: &str, limit, period| OwnBudget {
@@ -93,6 +106,31 @@ impl Limits {
             of(SharedScope::KeyModel, model, limit, budget.period)
         });
         main.into_iter().chain(limits).chain(models).collect()
+    }
+}
+
+/// The same of an amount that may be none.
+pub(super) mod optional_nanos {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::nanos;
+    use crate::money::NanoUsd;
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nanos(#[serde(with = "nanos")] NanoUsd);
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(in crate::key) fn serialize<S: Serializer>(
+        amount: &Option<NanoUsd>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        amount.map(Nanos).serialize(serializer)
+    }
+
+    pub(in crate::key) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<NanoUsd>, D::Error> {
+        Ok(Option::<Nanos>::deserialize(deserializer)?.map(|Nanos(amount)| amount))
     }
 }
 

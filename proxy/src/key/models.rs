@@ -1,8 +1,8 @@
-//! Owns the question whether a key's `models` cover a model. Pure. Called for
+//! Owns the question whether the `models` of a key or its team cover a model. Pure. Called for
 //! every call and for `GET /v1/models`.
 
-/// LiteLLM: an empty list allows all, and so do its two group names (a team's
-/// models are all of them here); an entry is a name, or a pattern in which each
+/// LiteLLM: an empty list allows all, and so do its two group names (what the
+/// team's models are is asked besides); an entry is a name, or a pattern in which each
 /// `*` stands for any text, as in `openai/*`.
 pub(super) fn allows(models: &[String], model: &str) -> bool {
     models.is_empty()

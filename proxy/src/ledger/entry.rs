@@ -21,6 +21,10 @@ pub(crate) const NOTHING: Amounts = [NanoUsd::ZERO; ACCOUNTS_MAX];
 
 /// One change of the store's books.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most entries that are not boxed are claims, which must not allocate"
+)]
 pub(crate) enum Entry {
     Claim(Claim),
     Post(Box<Posting>),

@@ -17,7 +17,10 @@ use sqlx::AnyConnection;
 pub(crate) use self::list::{Filter, Listed, Match, Page, SortBy, Status, like};
 use super::{
     Store, StoreError,
-    row::{KeyRow, deleted_at, shared_to_json, to_json, value_ends_at},
+    row::{
+        KeyRow, deleted_at, deleted_key_columns, key_columns, shared_to_json, to_json,
+        value_ends_at,
+    },
 };
 use crate::key::{Key, KeyHash};
 
@@ -32,13 +35,15 @@ impl Store {
     }
 
     async fn read_key(&self, hash: KeyHash) -> Result<Option<Key>, StoreError> {
-        let row = sqlx::query(
-            "SELECT keys.*, CAST(NULL AS BIGINT) AS ends_at_us FROM keys WHERE hash = $1
-             UNION ALL
-             SELECT keys.*, earlier_keys.ends_at_us FROM earlier_keys
-             JOIN keys ON keys.account_hash = earlier_keys.account_hash
-             WHERE earlier_keys.hash = $1",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            key_columns!(),
+            ", CAST(NULL AS BIGINT) AS ends_at_us FROM keys WHERE hash = $1 UNION ALL SELECT ",
+            key_columns!(),
+            ", earlier_keys.ends_at_us FROM earlier_keys \
+                 JOIN keys ON keys.account_hash = earlier_keys.account_hash \
+                 WHERE earlier_keys.hash = $1",
+        ))
         .bind(hash.to_string())
         .fetch_optional(&self.reader)
         .await
@@ -57,12 +62,15 @@ impl Store {
         &self,
         hash: KeyHash,
     ) -> Result<Option<(Key, DateTime<Utc>)>, StoreError> {
-        let row =
-            sqlx::query("SELECT * FROM deleted_keys WHERE hash = $1 ORDER BY id DESC LIMIT 1")
-                .bind(hash.to_string())
-                .fetch_optional(&self.reader)
-                .await
-                .map_err(StoreError::while_doing("reading a deleted key"))?;
+        let row = sqlx::query(concat!(
+            "SELECT ",
+            deleted_key_columns!(),
+            " FROM deleted_keys WHERE hash = $1 ORDER BY id DESC LIMIT 1",
+        ))
+        .bind(hash.to_string())
+        .fetch_optional(&self.reader)
+        .await
+        .map_err(StoreError::while_doing("reading a deleted key"))?;
         let Some(row) = row else { return Ok(None) };
         let key = KeyRow::read(&row)?;
         Ok(deleted_at(&row).map(|at| (key, at)))
@@ -74,11 +82,15 @@ pub(crate) async fn find(
     write: &mut AnyConnection,
     hash: KeyHash,
 ) -> Result<Option<Key>, StoreError> {
-    let row = sqlx::query("SELECT * FROM keys WHERE hash = $1")
-        .bind(hash.to_string())
-        .fetch_optional(write)
-        .await
-        .map_err(StoreError::while_doing("reading a key to change it"))?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        key_columns!(),
+        " FROM keys WHERE hash = $1",
+    ))
+    .bind(hash.to_string())
+    .fetch_optional(write)
+    .await
+    .map_err(StoreError::while_doing("reading a key to change it"))?;
     row.as_ref().map(KeyRow::read).transpose()
 }
 
@@ -105,9 +117,10 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
         "INSERT INTO keys (hash, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd) \
+         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd, \
+         budget_id) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21) \
+         $19, $20, $21, $22) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -116,7 +129,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          shared_accounts = excluded.shared_accounts, \
          allowed_cidrs = excluded.allowed_cidrs, user_id = excluded.user_id, \
          team_id = excluded.team_id, limits = excluded.limits, aliases = excluded.aliases, \
-         soft_budget_nanousd = excluded.soft_budget_nanousd, \
+         soft_budget_nanousd = excluded.soft_budget_nanousd, budget_id = excluded.budget_id, \
          updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -140,6 +153,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(to_json(&key.limits))
     .bind(to_json(&key.aliases))
     .bind(key.soft_budget.map(crate::money::NanoUsd::nanos))
+    .bind(&key.budget_id)
     .execute(write)
     .await
     .map(drop)
@@ -156,11 +170,11 @@ pub(crate) async fn delete(
         "INSERT INTO deleted_keys (hash, hash_version, key_name, alias, models, \
          max_budget_nanousd, expires_at_us, blocked, metadata, key_type, allowed_routes, scopes, \
          shared_accounts, allowed_cidrs, user_id, team_id, created_at_us, updated_at_us, \
-         account_hash, limits, aliases, soft_budget_nanousd, deleted_at_us) \
+         account_hash, limits, aliases, soft_budget_nanousd, budget_id, deleted_at_us) \
          SELECT hash, hash_version, key_name, alias, models, max_budget_nanousd, expires_at_us, \
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
-         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd, $1 \
+         created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd, budget_id, $1 \
          FROM keys WHERE hash = $2",
     )
     .bind(now.timestamp_micros())

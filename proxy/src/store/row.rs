@@ -1,7 +1,7 @@
 //! Owns the translation between a row of `keys` and a `Key`. A row that cannot
 //! be read is an error, never a key with fewer rules.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,10 +10,34 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use super::StoreError;
 use crate::{
     key::{
-        self, AllRates, Cidr, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, SharedAccount,
+        self, AllRates, Cidr, Groups, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes,
+        SharedAccount, Terms,
     },
     money::NanoUsd,
 };
+
+/// What a key is read by from `keys`: its columns, and the terms of the groups
+/// that it names. A named budget that is not there is damage: the key would have
+/// fewer limits.
+macro_rules! key_columns {
+    () => {
+        "keys.*, \
+         COALESCE((SELECT terms FROM key_group WHERE kind = 'budget' AND id = keys.budget_id), \
+             CASE WHEN keys.budget_id IS NOT NULL THEN 'missing' END) AS budget_terms, \
+         (SELECT terms FROM key_group WHERE kind = 'team' AND id = keys.team_id) AS team_terms, \
+         (SELECT terms FROM key_group WHERE kind = 'user' AND id = keys.user_id) AS user_terms"
+    };
+}
+pub(super) use key_columns;
+
+/// The same from `deleted_keys`, which nothing binds any more.
+macro_rules! deleted_key_columns {
+    () => {
+        "deleted_keys.*, CAST(NULL AS TEXT) AS budget_terms, CAST(NULL AS TEXT) AS team_terms, \
+         CAST(NULL AS TEXT) AS user_terms"
+    };
+}
+pub(super) use deleted_key_columns;
 
 /// The columns as they are stored.
 #[derive(Debug, FromRow)]
@@ -37,6 +61,10 @@ pub(super) struct KeyRow {
     limits: String,
     user_id: Option<String>,
     team_id: Option<String>,
+    budget_id: Option<String>,
+    budget_terms: Option<String>,
+    team_terms: Option<String>,
+    user_terms: Option<String>,
     created_at_us: i64,
     updated_at_us: i64,
 }
@@ -60,11 +88,21 @@ impl KeyRow {
             Some(first) => KeyHash::from_hex(first).ok_or_else(|| damaged("account"))?,
             None => hash,
         };
+        let terms = |text: Option<&String>| match text {
+            Some(text) => from_json::<Terms>(text).map(Arc::new).map(Some),
+            None => Some(None),
+        };
+        let groups = Groups {
+            budget: terms(self.budget_terms.as_ref()).ok_or_else(|| damaged("budget"))?,
+            team: terms(self.team_terms.as_ref()).ok_or_else(|| damaged("team"))?,
+            user: terms(self.user_terms.as_ref()).ok_or_else(|| damaged("user"))?,
+        };
         let mut key = Key {
             hash,
             account,
             value_ends_at: None,
             accounts: key::accounts(account, []),
+            shared_count: 0,
             model_accounts: BTreeMap::new(),
             rates: AllRates::default(),
             limits: from_json(&self.limits).ok_or_else(|| damaged("limits"))?,
@@ -90,6 +128,8 @@ impl KeyRow {
             blocked: self.blocked != 0,
             user_id: self.user_id,
             team_id: self.team_id,
+            budget_id: self.budget_id,
+            groups,
         };
         key.charge_to(shared);
         Ok(key)
@@ -122,11 +162,11 @@ pub(super) fn shared_to_json(key: &Key) -> String {
     to_json(&key.shared().map(pair).collect::<Vec<_>>())
 }
 
-fn instant(micros: i64) -> Option<DateTime<Utc>> {
+pub(super) fn instant(micros: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(micros)
 }
 
-fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
 }
 

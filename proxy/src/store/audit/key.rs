@@ -54,6 +54,7 @@ fn described(key: &Key) -> Value {
         limits,
         // These follow from the rest.
         accounts: _,
+        shared_count: _,
         model_accounts: _,
         rates: _,
         expires_at,
@@ -65,6 +66,9 @@ fn described(key: &Key) -> Value {
         allowed_cidrs,
         user_id,
         team_id,
+        budget_id,
+        // Of others, which have rows of their own.
+        groups: _,
         created_at,
         updated_at,
     } = key;
@@ -88,6 +92,7 @@ fn described(key: &Key) -> Value {
         "allowed_cidrs": allowed_cidrs,
         "user_id": user_id,
         "team_id": team_id,
+        "budget_id": budget_id,
         "created_at": created_at,
         "updated_at": updated_at,
     })

@@ -8,7 +8,7 @@ use crate::{
     key::{Key, KeyHash},
     store::{
         Store, StoreError,
-        row::{KeyRow, deleted_at},
+        row::{KeyRow, deleted_at, deleted_key_columns, key_columns},
     },
 };
 
@@ -171,12 +171,16 @@ macro_rules! shared_text {
 }
 
 const LIVE: &str = concat!(
-    "SELECT keys.*, count(*) OVER () AS total FROM keys ",
+    "SELECT ",
+    key_columns!(),
+    ", count(*) OVER () AS total FROM keys ",
     shared_text!("keys"),
 );
 
 const DELETED: &str = concat!(
-    "SELECT deleted_keys.*, count(*) OVER () AS total FROM deleted_keys ",
+    "SELECT ",
+    deleted_key_columns!(),
+    ", count(*) OVER () AS total FROM deleted_keys ",
     shared_text!("deleted_keys"),
 );
 

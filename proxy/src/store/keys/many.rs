@@ -6,7 +6,10 @@ use std::collections::HashMap;
 
 use crate::{
     key::{Key, KeyHash},
-    store::{Store, StoreError, row::KeyRow},
+    store::{
+        Store, StoreError,
+        row::{KeyRow, key_columns},
+    },
 };
 
 impl Store {
@@ -16,14 +19,14 @@ impl Store {
         hashes: &[KeyHash],
     ) -> Result<HashMap<KeyHash, Key>, StoreError> {
         let text: String = hashes.iter().map(KeyHash::to_string).collect();
-        let rows = sqlx::query(
-            "WITH RECURSIVE place (at) AS (
-                 SELECT CAST(1 AS BIGINT)
-                 UNION ALL SELECT at + 64 FROM place WHERE at + 64 <= length($1)
-             )
-             SELECT keys.* FROM place
-             JOIN keys ON keys.hash = substr($1, CAST(at AS INTEGER), 64)",
-        )
+        let rows = sqlx::query(concat!(
+            "WITH RECURSIVE place (at) AS ( \
+                 SELECT CAST(1 AS BIGINT) \
+                 UNION ALL SELECT at + 64 FROM place WHERE at + 64 <= length($1) \
+             ) SELECT ",
+            key_columns!(),
+            " FROM place JOIN keys ON keys.hash = substr($1, CAST(at AS INTEGER), 64)",
+        ))
         .bind(text)
         .fetch_all(self.reader())
         .await
