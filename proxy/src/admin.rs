@@ -6,6 +6,7 @@ mod asked;
 pub(crate) mod audit;
 mod duration;
 pub(crate) mod fields;
+pub(crate) mod groups;
 pub(crate) mod import;
 pub(crate) mod key_aliases;
 pub(crate) mod key_block;

@@ -82,7 +82,7 @@ fn in_turn(route: MethodRouter<AppState>) -> MethodRouter<AppState> {
 type AdminRoute = (&'static str, MethodRouter<AppState>, Need);
 
 fn admin_routes() -> Vec<AdminRoute> {
-    [key_changes(), key_reads(), reports()].concat()
+    [key_changes(), key_reads(), group_routes(), reports()].concat()
 }
 
 fn open(routes: Vec<Route>) -> Router<AppState> {
@@ -182,6 +182,31 @@ fn key_reads() -> Vec<AdminRoute> {
             ScopeOrItself(KeysRead),
         ),
         ("/key/list", get(admin::key_list::handle), Scope(KeysRead)),
+    ]
+}
+
+/// Named budgets, teams and users.
+fn group_routes() -> Vec<AdminRoute> {
+    use admin::groups::{block, delete, info, list, new, update, user_new};
+    let (write, read) = (Scope(KeysWrite), Scope(KeysRead));
+    vec![
+        ("/budget/new", post(new::budget), write),
+        ("/budget/update", post(update::budget), write),
+        ("/budget/delete", post(delete::budget), write),
+        ("/budget/info", post(info::budget), read),
+        ("/budget/list", get(list::budget), read),
+        ("/team/new", post(new::team), write),
+        ("/team/update", post(update::team), write),
+        ("/team/delete", post(delete::team), write),
+        ("/team/block", post(block::block), write),
+        ("/team/unblock", post(block::unblock), write),
+        ("/team/info", get(info::team), read),
+        ("/team/list", get(list::team), read),
+        ("/user/new", post(user_new::handle), write),
+        ("/user/update", post(update::user), write),
+        ("/user/delete", post(delete::user), write),
+        ("/user/info", get(info::user), read),
+        ("/user/list", get(list::user), read),
     ]
 }
 

@@ -52,11 +52,12 @@ pub(super) struct Fields {
     pub(super) limits: LimitFields,
     pub(super) user_id: Option<Option<String>>,
     pub(super) team_id: Option<Option<String>>,
+    pub(super) budget_id: Option<Option<String>>,
     pub(super) ignored: Vec<&'static str>,
 }
 
 /// LiteLLM's fields that are accepted, stored nowhere, and enforced by nothing.
-pub(crate) const IGNORED: [&str; 43] = [
+pub(crate) const IGNORED: [&str; 42] = [
     "access_group_ids",
     "agent_id",
     "allowed_cache_controls",
@@ -64,7 +65,6 @@ pub(crate) const IGNORED: [&str; 43] = [
     "allowed_vector_store_indexes",
     "auto_rotate",
     "budget_fallbacks",
-    "budget_id",
     "config",
     "default_estimated_output_tokens",
     "default_estimated_output_tokens_per_model",
@@ -127,6 +127,7 @@ impl Fields {
                 "scopes" => fields.scopes = Some(scopes(value)?),
                 "user_id" => fields.user_id = Some(text(name, value)?),
                 "team_id" => fields.team_id = Some(text(name, value)?),
+                "budget_id" => fields.budget_id = Some(text(name, value)?),
                 name if fields.limits.take(name, value)? => {}
                 name => fields.without_effect(name, value)?,
             }
@@ -143,13 +144,7 @@ impl Fields {
             .iter()
             .find(|known| **known == name)
             .ok_or_else(|| unknown(name))?;
-        let says_nothing = match value {
-            Value::Null => true,
-            Value::Array(items) => items.is_empty(),
-            Value::Object(entries) => entries.is_empty(),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        };
-        if !says_nothing {
+        if !says_nothing(value) {
             self.ignored.push(known);
         }
         Ok(())
@@ -157,7 +152,7 @@ impl Fields {
 
     /// Whether they may change what the key's own budgets are.
     pub(super) fn touch_budgets(&self) -> bool {
-        self.max_budget.is_some() || self.limits.touch_budgets()
+        self.max_budget.is_some() || self.budget_id.is_some() || self.limits.touch_budgets()
     }
 
     /// None that were sent is none that are defined.
@@ -218,6 +213,19 @@ impl Fields {
         if let Some(team_id) = &self.team_id {
             key.team_id.clone_from(team_id);
         }
+        if let Some(budget_id) = &self.budget_id {
+            key.budget_id.clone_from(budget_id);
+        }
+    }
+}
+
+/// Whether a field is as good as not sent.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(entries) => entries.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -249,7 +257,7 @@ pub(super) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError
     }
 }
 
-fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
+pub(super) fn list(name: &str, value: &Value) -> Result<Vec<String>, ApiError> {
     let wrong = || invalid("list_type", name, "Input should be a valid list");
     within(LIST_BYTES_MAX, name, value)?;
     match value {
@@ -278,7 +286,7 @@ pub(super) fn only(body: &Map<String, Value>, known: &[&str]) -> Result<(), ApiE
     others.next().map_or(Ok(()), |name| Err(unknown(name)))
 }
 
-fn unknown(name: &str) -> ApiError {
+pub(super) fn unknown(name: &str) -> ApiError {
     let name = printable(name);
     let message = format!("the field {name} is not known here: leave it out");
     invalid("extra_forbidden", &name, &message)
@@ -310,7 +318,7 @@ fn aliases(value: &Value) -> Result<BTreeMap<String, String>, ApiError> {
 }
 
 /// As `max_budget`; zero warns from the first call on.
-fn soft_budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
+pub(super) fn soft_budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
     const FIELD: &str = "soft_budget";
     budget(value).map_err(|_| {
         let message = "soft_budget must be a non-negative finite number of USD, at most 9 billion";
@@ -357,7 +365,7 @@ fn cidrs(value: &Value) -> Result<Vec<Cidr>, ApiError> {
     blocks.iter().enumerate().map(parse).collect()
 }
 
-fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
+pub(super) fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
     within(OBJECT_BYTES_MAX, name, value)?;
     match value {
         Value::Null => Ok(Map::new()),
@@ -370,7 +378,7 @@ fn object(name: &str, value: &Value) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
-fn flag(name: &str, value: &Value) -> Result<Option<bool>, ApiError> {
+pub(super) fn flag(name: &str, value: &Value) -> Result<Option<bool>, ApiError> {
     match value {
         Value::Null => Ok(None),
         Value::Bool(flag) => Ok(Some(*flag)),

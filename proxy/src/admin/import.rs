@@ -191,6 +191,8 @@ pub(crate) async fn write(
         // Where it was regenerated here its account has another name.
         key.account = before.account;
         key.created_at = before.created_at;
+        key.budget_id.clone_from(&before.budget_id);
+        key.groups = before.groups.clone();
         key.charge_to(before.shared().cloned().collect());
         // Rules that LiteLLM's table has no column for.
         key.allowed_cidrs.clone_from(&before.allowed_cidrs);
@@ -228,7 +230,7 @@ async fn open_accounts(
     limits::define(write, key, clock).await?;
     let main = limits::spend_account(key, clock.now());
     if main != own {
-        store::keys::import::open_account(write, &main, key.max_budget, spent).await?;
+        store::keys::import::open_account(write, &main, key.cap(), spent).await?;
     }
     Ok(())
 }

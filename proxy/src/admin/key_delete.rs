@@ -112,7 +112,7 @@ pub(super) async fn delete(
 
 /// Deletes a key and answers its account. An earlier value of a key that was
 /// regenerated ends without its key, and has no account. None for neither.
-async fn end(
+pub(super) async fn end(
     write: &mut AnyConnection,
     caller: &Caller,
     hash: KeyHash,

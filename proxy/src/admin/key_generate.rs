@@ -8,20 +8,22 @@ use axum::{
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde_json::{Value, json};
+use sqlx::AnyConnection;
 
 use super::{
     answer, change,
     fields::{Fields, bad_duration},
-    key_write::define,
+    key_write::{define, take_budget},
     read_body, shared_budgets, trail,
     view::{self, Spend},
 };
 use crate::{
     app::AppState,
-    auth::Admitted,
+    auth::{Admitted, Caller},
     error::ApiError,
     failpoint,
     key::{Key, Token, TokenError},
+    ledger::Refresh,
     store::{self, StoreError},
 };
 
@@ -36,12 +38,11 @@ pub(crate) async fn handle(
     let token = chosen("key", body.get("key"))?;
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
-    let stored = key.clone();
     let changing = state.clone();
     let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
-    let work = async move { write(&changing, &admitted, &stored, &fields).await };
-    change(&state, work).await?;
+    let work = async move { write(&changing, &admitted, key, &fields).await };
+    let key = change(&state, work).await?;
     let shown = shown(&token, &key, &spend, state.clock.now());
     Ok(answer(shown, &ignored))
 }
@@ -85,7 +86,7 @@ pub(super) fn chosen(field: &'static str, value: Option<&Value>) -> Result<Token
     Ok(token)
 }
 
-fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, ApiError> {
+pub(super) fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, ApiError> {
     let mut key = Key::new(token.hash(), token.masked(), now);
     key.alias = fields.alias.clone().flatten();
     if let Some(span) = fields.duration.flatten() {
@@ -98,28 +99,12 @@ fn new_key(token: &Token, fields: &Fields, now: DateTime<Utc>) -> Result<Key, Ap
 async fn write(
     state: &AppState,
     admitted: &Admitted,
-    key: &Key,
+    key: Key,
     fields: &Fields,
-) -> Result<(), ApiError> {
+) -> Result<Key, ApiError> {
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
-    caller.must_have(key.scopes)?;
-    caller.must_bind(key)?;
-    if let Some(alias) = &key.alias
-        && store::keys::find_alias(&mut write, alias).await?.is_some()
-    {
-        return Err(alias_taken(alias));
-    }
-    if store::keys::earlier::is_taken(&mut write, key.hash).await? {
-        return Err(ApiError::bad_request(
-            "key",
-            "this key exists already: choose another, or use /key/update",
-        ));
-    }
-    store::keys::put(&mut write, key).await?;
-    let change = (None, Some(key));
-    trail::key(&mut write, &caller, "key.generate", change, key.created_at).await?;
-    let limits = define(state, &mut write, &caller, key, fields).await?;
+    let (key, limits) = insert(state, &mut write, &caller, key, fields).await?;
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()
@@ -128,9 +113,39 @@ async fn write(
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
     limits.done().await;
-    shared_budgets::log(&caller, key, fields.shared_budgets());
+    shared_budgets::log(&caller, &key, fields.shared_budgets());
     tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key generated");
-    Ok(())
+    Ok(key)
+}
+
+/// Within a transaction. What it answers besides the key must be done, or
+/// dropped, after the commit.
+pub(super) async fn insert(
+    state: &AppState,
+    write: &mut AnyConnection,
+    caller: &Caller,
+    mut key: Key,
+    fields: &Fields,
+) -> Result<(Key, Refresh), ApiError> {
+    caller.must_have(key.scopes)?;
+    caller.must_bind(&key)?;
+    if let Some(alias) = &key.alias
+        && store::keys::find_alias(write, alias).await?.is_some()
+    {
+        return Err(alias_taken(alias));
+    }
+    if store::keys::earlier::is_taken(write, key.hash).await? {
+        return Err(ApiError::bad_request(
+            "key",
+            "this key exists already: choose another, or use /key/update",
+        ));
+    }
+    take_budget(write, &mut key).await?;
+    store::keys::put(write, &key).await?;
+    let change = (None, Some(&key));
+    trail::key(write, caller, "key.generate", change, key.created_at).await?;
+    let limits = define(state, write, caller, &key, fields).await?;
+    Ok((key, limits))
 }
 
 /// LiteLLM's words; the alias is a name, not a secret.

@@ -9,6 +9,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use sqlx::AnyConnection;
 
 use super::{
     answer, change,
@@ -101,19 +102,11 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
     let caller = admitted.within(state, &mut write).await?;
     let (old, new) = (asked.named, asked.token.hash());
     let changed = state.keys.invalidate_on_drop([old, new]);
-    let mut key = store::keys::find(&mut write, old)
-        .await?
-        .ok_or_else(key_not_found)?;
-    if store::keys::earlier::is_taken(&mut write, new).await? {
-        return Err(ApiError::bad_request(
-            "new_key",
-            "this key exists already: choose another, or leave new_key out",
-        ));
-    }
+    let mut key = find(&mut write, old, new).await?;
     let (now, before) = (state.clock.now(), key.clone());
     let ends_at = ends_at(asked.grace, now)?;
     rename(&mut write, &mut key, asked.fields.alias.as_ref()).await?;
-    set_rules(&caller, &mut key, &asked.fields, now)?;
+    set_rules(&mut write, &caller, &mut key, &asked.fields, now).await?;
     key.hash = new;
     key.key_name = asked.token.masked();
     store::keys::earlier::replace(&mut write, old, &key, ends_at).await?;
@@ -133,6 +126,19 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
         caller = %caller, key.hash = %new, key.alias = key.alias, replaced.hash = %old,
         replaced.ends_at = %ends_at, "key regenerated"
     );
+    Ok(key)
+}
+
+/// The key of the value `old`, if nobody has or had `new`.
+async fn find(write: &mut AnyConnection, old: KeyHash, new: KeyHash) -> Result<Key, ApiError> {
+    let key = store::keys::find(write, old).await?;
+    let key = key.ok_or_else(key_not_found)?;
+    if store::keys::earlier::is_taken(write, new).await? {
+        return Err(ApiError::bad_request(
+            "new_key",
+            "this key exists already: choose another, or leave new_key out",
+        ));
+    }
     Ok(key)
 }
 

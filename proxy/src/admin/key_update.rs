@@ -85,7 +85,8 @@ pub(super) async fn write(
     // An alias that named the key is no new alias.
     let alias = fields.alias.as_ref().filter(|_| named.is_some());
     rename(&mut write, &mut key, alias).await?;
-    set_rules(&caller, &mut key, fields, state.clock.now())?;
+    let now = state.clock.now();
+    set_rules(&mut write, &caller, &mut key, fields, now).await?;
     store::keys::put(&mut write, &key).await?;
     let change = (Some(&before), Some(&key));
     trail::key(&mut write, &caller, "key.update", change, key.updated_at).await?;

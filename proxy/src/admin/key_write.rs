@@ -1,15 +1,25 @@
 //! Owns what the operations that change a key have in common, inside their
 //! transactions.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 
 use super::{
     fields::{Fields, bad_duration},
+    groups::KEYS_MAX,
     key_generate::alias_taken,
     limits, shared_budgets,
 };
-use crate::{app::AppState, auth::Caller, error::ApiError, key::Key, ledger::Refresh, store};
+use crate::{
+    app::AppState,
+    auth::Caller,
+    error::ApiError,
+    key::{GroupKind, Key},
+    ledger::Refresh,
+    store,
+};
 
 /// Gives the key this alias, or none, where one was sent.
 pub(super) async fn rename(
@@ -30,7 +40,8 @@ pub(super) async fn rename(
 }
 
 /// Puts what was sent into the key, within what its caller may give away.
-pub(super) fn set_rules(
+pub(super) async fn set_rules(
+    write: &mut AnyConnection,
     caller: &Caller,
     key: &mut Key,
     fields: &Fields,
@@ -45,8 +56,36 @@ pub(super) fn set_rules(
         };
     }
     fields.apply(key);
+    take_budget(write, key).await?;
     key.touch(now);
     caller.must_bind(key)
+}
+
+/// Gives the key the terms of the budget that it names, as they stand now.
+///
+/// # Errors
+/// 400 where there is no such budget, or where so many keys name it that it
+/// could not be changed at once any more.
+pub(super) async fn take_budget(write: &mut AnyConnection, key: &mut Key) -> Result<(), ApiError> {
+    const FIELD: &str = "budget_id";
+    key.groups.budget = None;
+    if let Some(id) = &key.budget_id {
+        let budget = store::groups::find(write, GroupKind::Budget, id).await?;
+        let budget = budget.ok_or_else(|| {
+            let message = "budget_id: there is no such budget: make it with POST /budget/new first";
+            ApiError::bad_request(FIELD, message)
+        })?;
+        let others = store::groups::keys_of(write, GroupKind::Budget, id, KEYS_MAX).await?;
+        if others.len() >= KEYS_MAX && !others.contains(&key.hash) {
+            let message = format!(
+                "budget_id: {KEYS_MAX} keys name this budget already: make another one with POST /budget/new"
+            );
+            return Err(ApiError::bad_request(FIELD, message));
+        }
+        key.groups.budget = Some(Arc::new(budget.terms));
+    }
+    key.charge_to(key.shared().cloned().collect());
+    Ok(())
 }
 
 /// Writes the limits that were sent to the key's accounts. What it answers must

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use sqlx::AnyConnection;
 
-pub(super) use self::shown::{Used, current, show, spend_account, used};
+pub(super) use self::shown::{Used, current, model_budgets_shown, show, spend_account, used};
 use super::fields::{budget, printable};
 use crate::{
     clock::Clock,

@@ -19,7 +19,10 @@ use crate::{
     auth::Caller,
     clock::Clock,
     error::ApiError,
-    key::{AccountId, Key, Period, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, Window},
+    key::{
+        AccountId, GroupKind, Key, Period, SHARED_ACCOUNTS_MAX, SharedAccount, SharedScope, Terms,
+        Window,
+    },
     ledger::account::Standing,
     money::NanoUsd,
     store,
@@ -143,6 +146,7 @@ pub(super) async fn define(
     for budget in budgets {
         let (account, limit) = (&budget.account, Some(budget.max_budget));
         let window = budget.period.and_then(|period| period.window(now));
+        must_be_as_its_group(write, budget).await?;
         let before = store::ledger::window::definition(write, account).await?;
         if store::ledger::window::define(write, account, limit, budget.period, window).await? {
             let current = window.map(|window| account.during(window));
@@ -154,6 +158,31 @@ pub(super) async fn define(
         }
     }
     Ok(changed)
+}
+
+/// The budget of a team or a user that was made is that of its group: a key that
+/// shares it must not change it in passing.
+async fn must_be_as_its_group(
+    write: &mut AnyConnection,
+    budget: &SharedBudget,
+) -> Result<(), ApiError> {
+    let kinds = GroupKind::ALL.into_iter();
+    let mut kinds = kinds.filter(|kind| kind.scope() == Some(budget.account.scope));
+    let Some(kind) = kinds.next() else {
+        return Ok(());
+    };
+    let group = store::groups::find(write, kind, &budget.account.id).await?;
+    let is_other = |terms: Terms| {
+        let (limit, period) = (terms.max_budget, terms.limits.budget_duration);
+        limit != Some(budget.max_budget) || period != budget.period
+    };
+    if group.is_some_and(|group| is_other(group.terms)) {
+        let name = kind.as_str();
+        return Err(refused(format!(
+            "this {name} has a budget of its own: change it with POST /{name}/update"
+        )));
+    }
+    Ok(())
 }
 
 /// As the audit trail tells of it.

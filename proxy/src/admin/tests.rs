@@ -11,6 +11,8 @@ mod changes;
 mod cidrs;
 mod details;
 mod ended_callers;
+mod group_fields;
+mod groups;
 mod hostile;
 mod import;
 mod limits;

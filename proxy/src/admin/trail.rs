@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use crate::{
     auth::Caller,
-    key::{Key, KeyHash, SharedAccount},
+    key::{Group, Key, KeyHash, SharedAccount, Terms},
     money::NanoUsd,
     store::{
         StoreError,
@@ -27,6 +27,50 @@ pub(super) async fn key(
         Some(entry) => append(write, &entry).await,
         None => Ok(()),
     }
+}
+
+/// A change of a named budget, a team or a user. Nothing is told where neither
+/// is given.
+pub(super) async fn group(
+    write: &mut AnyConnection,
+    caller: &Caller,
+    action: &'static str,
+    (before, after): (Option<&Group>, Option<&Group>),
+    at: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let Some(group) = after.or(before) else {
+        return Ok(());
+    };
+    let entry = Entry {
+        at,
+        actor: caller.to_string(),
+        action,
+        subject: format!("{} {}", group.kind.as_str(), group.id),
+        before: before.map(described),
+        after: after.map(described),
+        vault_request_id: None,
+    };
+    append(write, &entry).await
+}
+
+fn described(group: &Group) -> Value {
+    let Terms {
+        models,
+        blocked,
+        max_budget,
+        soft_budget,
+        limits,
+    } = &group.terms;
+    json!({
+        "alias": group.alias,
+        "email": group.email,
+        "metadata": group.metadata,
+        "models": models,
+        "blocked": blocked,
+        "max_budget": max_budget,
+        "soft_budget": soft_budget,
+        "limits": limits,
+    })
 }
 
 /// The end of a value that a regenerated key had before, while the key stays.

@@ -24,10 +24,15 @@ const TIME_RESET: &str = "%Y-%m-%dT%H:%M:%S+00:00";
 /// LiteLLM: the expiry in the answer of `/key/generate`.
 const TIME_EXACT: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 /// LiteLLM: who acts with the master key.
-const ADMIN: &str = "default_user_id";
+pub(super) const ADMIN: &str = "default_user_id";
 
 pub(super) fn time(at: DateTime<Utc>) -> String {
     at.format(TIME).to_string()
+}
+
+/// As [`time`], where a row is answered as it is stored.
+pub(super) fn stored_time(at: DateTime<Utc>) -> String {
+    at.format(TIME_STORED).to_string()
 }
 
 /// LiteLLM: when an entry of `budget_limits` counts from zero again.
@@ -103,7 +108,7 @@ pub(super) async fn spends(state: &AppState, keys: &[&Key]) -> Result<Vec<Spend>
     Ok(keys.iter().map(spend).collect())
 }
 
-async fn read(
+pub(super) async fn read(
     state: &AppState,
     accounts: BTreeSet<AccountId>,
 ) -> Result<HashMap<AccountId, Standing>, ApiError> {
@@ -144,6 +149,8 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "allowed_cidrs": key.allowed_cidrs,
         "user_id": key.user_id,
         "team_id": key.team_id,
+        "budget_id": key.budget_id,
+        "litellm_budget_table": budget_table(key),
         "blocked": key.blocked,
         "status": status(key, now),
         "created_at": time(key.created_at),
@@ -165,17 +172,31 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
     row
 }
 
+/// LiteLLM: the named budget from which the key takes what it does not set.
+fn budget_table(key: &Key) -> Option<Value> {
+    let budget = key.groups.budget.as_deref()?;
+    let limits = &budget.limits;
+    Some(json!({
+        "budget_id": key.budget_id,
+        "max_budget": budget.max_budget,
+        "soft_budget": budget.soft_budget,
+        "max_parallel_requests": limits.parallel,
+        "tpm_limit": limits.tpm,
+        "rpm_limit": limits.rpm,
+        "model_max_budget": limits::model_budgets_shown(&limits.model_max_budget),
+        "budget_duration": limits.budget_duration.map(|period| period.to_string()),
+    }))
+}
+
 /// LiteLLM's fields of a row that mean nothing in this gateway.
-const ROW_NULLS: [&str; 17] = [
+const ROW_NULLS: [&str; 15] = [
     "agent_id",
     "budget_duration",
-    "budget_id",
     "budget_limits",
     "budget_reset_at",
     "jwt_key_mappings",
     "key_rotation_at",
     "last_rotation_at",
-    "litellm_budget_table",
     "litellm_organization_table",
     "litellm_project_table",
     "object_permission",
@@ -212,7 +233,7 @@ fn object(value: Value) -> Map<String, Value> {
 pub(super) fn stored(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, Value> {
     let mut row = row(key, spend, now);
     row.remove("status");
-    let period = key.limits.budget_duration;
+    let period = key.budget_period();
     let window = period.and_then(|period| period.window(now));
     for (name, at) in [
         ("expires", key.expires_at),
@@ -225,8 +246,7 @@ pub(super) fn stored(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String
             Some(key.updated_at).filter(|at| *at > key.created_at),
         ),
     ] {
-        let text = at.map(|at| at.format(TIME_STORED).to_string());
-        row.insert(name.to_owned(), json!(text));
+        row.insert(name.to_owned(), json!(at.map(stored_time)));
     }
     row.insert("token".to_owned(), json!(key.hash.to_string()));
     row.insert("org_id".to_owned(), Value::Null);
@@ -249,7 +269,7 @@ pub(super) fn generated(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<Str
             budget["reset_at"] = json!(at);
         }
     }
-    let stored = |at: DateTime<Utc>| json!(at.format(TIME_STORED).to_string());
+    let stored = |at: DateTime<Utc>| json!(stored_time(at));
     let exact = |at: DateTime<Utc>| json!(at.format(TIME_EXACT).to_string());
     let hash = json!(key.hash.to_string());
     for (name, value) in [

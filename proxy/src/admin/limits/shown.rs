@@ -1,6 +1,6 @@
 //! How a key's own limits are shown, with what has been spent of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use super::{MODEL_RPM, MODEL_TPM};
 use crate::{
     admin::view::{posted, reset_time, time},
     app::AppState,
-    key::{AccountId, Key, Limits, OwnBudget, Period, SharedScope},
+    key::{AccountId, BudgetLimit, Key, Limits, OwnBudget, Period, SharedScope},
     ledger::account::Standing,
     money::NanoUsd,
 };
@@ -67,15 +67,14 @@ pub(in crate::admin) fn show(
             .find(|(budget, _)| budget.account.scope == scope && budget.account.of_what() == what);
         found.map_or(NanoUsd::ZERO, |(_, spent)| *spent)
     };
-    if let Some(period) = limits.budget_duration {
-        let text = period.to_string();
-        row.insert(
-            "spend".to_owned(),
-            json!(spent(SharedScope::KeyBudget, &text)),
-        );
-        row.insert("budget_duration".to_owned(), json!(text));
+    if let Some(period) = key.budget_period() {
+        let spend = spent(SharedScope::KeyBudget, &period.to_string());
+        row.insert("spend".to_owned(), json!(spend));
         let at = reset(Some(period)).map(|window| time(window.end));
         row.insert("budget_reset_at".to_owned(), json!(at));
+    }
+    if let Some(own) = limits.budget_duration {
+        row.insert("budget_duration".to_owned(), json!(own.to_string()));
     }
     if !limits.budget_limits.is_empty() {
         let (mut shown, mut usage) = (Vec::new(), Map::new());
@@ -94,19 +93,29 @@ pub(in crate::admin) fn show(
         row.insert("budget_limits_usage".to_owned(), Value::Object(usage));
     }
     if !limits.model_max_budget.is_empty() {
-        let (mut shown, mut usage) = (Map::new(), Map::new());
-        for (model, budget) in &limits.model_max_budget {
-            let mut one = json!({
-                "budget_limit": budget.max_nanousd,
-                "time_period": budget.period.map(|period| period.to_string()),
-            });
-            shown.insert(model.clone(), one.clone());
+        let shown = model_budgets_shown(&limits.model_max_budget);
+        let mut usage = shown.clone();
+        for (model, one) in &mut usage {
             one["current_spend"] = json!(spent(SharedScope::KeyModel, model));
-            usage.insert(model.clone(), one);
         }
         row.insert("model_max_budget".to_owned(), Value::Object(shown));
         row.insert("model_max_budget_usage".to_owned(), Value::Object(usage));
     }
+}
+
+pub(in crate::admin) fn model_budgets_shown(
+    budgets: &BTreeMap<String, BudgetLimit>,
+) -> Map<String, Value> {
+    let one = |budget: &BudgetLimit| {
+        json!({
+            "budget_limit": budget.max_nanousd,
+            "time_period": budget.period.map(|period| period.to_string()),
+        })
+    };
+    let named = budgets.iter();
+    named
+        .map(|(model, budget)| (model.clone(), one(budget)))
+        .collect()
 }
 
 fn show_rates(row: &mut Map<String, Value>, limits: &Limits) {

@@ -73,6 +73,7 @@ fn refused(harm: &str) -> Vec<Value> {
         json!({"rpm_limit": harm}),
         json!({"key_type": harm}),
         json!({"scopes": [harm]}),
+        json!({"budget_id": harm}),
         json!({"allowed_cidrs": [harm]}),
         json!({"shared_budgets": [{"scope": harm, "id": harm, "max_budget": 1}]}),
         json!({"key_alias": format!("{harm}\u{0}")}),
@@ -115,6 +116,7 @@ async fn h1_no_input_reaches_sql_text() {
         assert_eq!(gateway.post("/key/generate", &body).await.status, 200);
         keys += 1;
         changes_name_no_key(&gateway, harm).await;
+        groups_may_be_called_so(&gateway, harm).await;
         queries_find_what_they_name(&gateway, harm).await;
         data_plane_takes_it_for_a_name(&gateway, &marker, harm).await;
         assert_eq!(count(&gateway).await, keys, "after {harm}");
@@ -155,6 +157,32 @@ async fn changes_name_no_key(gateway: &Gateway, harm: &str) {
     let body = json!({"keys": [{"key": harm, "max_budget": 1}]});
     let updated = gateway.post("/key/bulk_update", &body).await;
     assert_eq!(updated.body["successful_updates"], json!([]));
+}
+
+/// Budgets, teams and users of such a name are those of this name alone.
+async fn groups_may_be_called_so(gateway: &Gateway, harm: &str) {
+    for (kind, delete) in [
+        ("team", json!({"team_ids": [format!("{harm}x")]})),
+        ("user", json!({"user_ids": [format!("{harm}x")]})),
+        ("budget", json!({"id": format!("{harm}x")})),
+    ] {
+        let id = format!("{kind}_id");
+        let mut body = json!({&id: format!("{harm}x")});
+        let path = |verb: &str| format!("/{kind}/{verb}");
+        for (verb, body) in [("update", &body), ("delete", &delete)] {
+            assert_eq!(gateway.post(&path(verb), body).await.status, 404, "{kind}");
+        }
+        if kind == "user" {
+            body["auto_create_key"] = json!(false);
+        }
+        let made = gateway.post(&path("new"), &body).await;
+        assert_eq!(made.body[&id], format!("{harm}x"), "{}", made.body);
+        let gone = gateway.post(&path("delete"), &delete).await;
+        assert_eq!(gone.status, 200, "{}", gone.body);
+    }
+    let asked = json!({"budgets": [harm, format!("{harm}\u{0}")]});
+    let told = gateway.post("/budget/info", &asked).await;
+    assert_eq!(told.body, json!([]));
 }
 
 async fn queries_find_what_they_name(gateway: &Gateway, harm: &str) {
@@ -199,6 +227,10 @@ async fn queries_find_what_they_name(gateway: &Gateway, harm: &str) {
         "/spend/logs/v2?page=",
         "/global/spend/report?group_by=",
         "/audit?subject=",
+        "/team/info?team_id=",
+        "/user/info?user_id=",
+        "/team/list?page=",
+        "/user/list?page_size=",
         "/audit?actor=",
         "/audit?action=",
     ] {

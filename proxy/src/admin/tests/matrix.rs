@@ -29,7 +29,8 @@ use Allowed::{Anyone, Callers, Scope as Needs, ScopeOrItself};
 use Scope::{KeysRead, KeysWrite, UsageRead};
 
 /// Path, method, a request that is granted where the caller is, and who that is.
-/// `KEY` stands for the hash of a key of its own for each call.
+/// `KEY` stands for the hash of a key of its own for each call, `GROUP` for the
+/// id of a budget, a team and a user of its own.
 type Row = (&'static str, &'static str, &'static str, Allowed);
 
 const CHAT: &str = r#"{"model":"demo","messages":[{"role":"user","content":"x"}]}"#;
@@ -55,7 +56,7 @@ const DATA: [Row; 12] = [
     ("/key/info", "GET", "", Callers { master: 404 }),
 ];
 
-const ADMIN: [Row; 22] = [
+const ADMIN: [Row; 39] = [
     ("/health/liveliness", "GET", "", Anyone),
     ("/health/liveness", "GET", "", Anyone),
     ("/health/readiness", "GET", "", Anyone),
@@ -99,6 +100,68 @@ const ADMIN: [Row; 22] = [
     ),
     ("/key/info", "GET", "?key=KEY", ScopeOrItself(KeysRead)),
     ("/key/list", "GET", "", Needs(KeysRead, 403)),
+    ("/budget/new", "POST", "{}", Needs(KeysWrite, 401)),
+    (
+        "/budget/update",
+        "POST",
+        r#"{"budget_id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/budget/delete",
+        "POST",
+        r#"{"id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/budget/info",
+        "POST",
+        r#"{"budgets":["GROUP"]}"#,
+        Needs(KeysRead, 403),
+    ),
+    ("/budget/list", "GET", "", Needs(KeysRead, 403)),
+    ("/team/new", "POST", "{}", Needs(KeysWrite, 401)),
+    (
+        "/team/update",
+        "POST",
+        r#"{"team_id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/team/delete",
+        "POST",
+        r#"{"team_ids":["GROUP"]}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/team/block",
+        "POST",
+        r#"{"team_id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/team/unblock",
+        "POST",
+        r#"{"team_id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    ("/team/info", "GET", "?team_id=GROUP", Needs(KeysRead, 403)),
+    ("/team/list", "GET", "", Needs(KeysRead, 403)),
+    ("/user/new", "POST", "{}", Needs(KeysWrite, 401)),
+    (
+        "/user/update",
+        "POST",
+        r#"{"user_id":"GROUP"}"#,
+        Needs(KeysWrite, 401),
+    ),
+    (
+        "/user/delete",
+        "POST",
+        r#"{"user_ids":["GROUP"]}"#,
+        Needs(KeysWrite, 401),
+    ),
+    ("/user/info", "GET", "?user_id=GROUP", Needs(KeysRead, 403)),
+    ("/user/list", "GET", "", Needs(KeysRead, 403)),
     ("/spend/logs", "GET", "", Needs(UsageRead, 401)),
     ("/spend/logs/v2", "GET", "", Needs(UsageRead, 401)),
     ("/global/spend/report", "GET", "", Needs(UsageRead, 401)),
@@ -163,6 +226,7 @@ async fn ask(gateway: &Gateway, is_admin: bool, row: Row, caller: &Caller) -> u1
     let other = gateway.post("/key/generate", &json!({})).await;
     let other = text(&other, "token");
     let sent = sent.replace("KEY", &other);
+    let sent = sent.replace("GROUP", &group(gateway, &sent).await);
     let mut path = path.replace("{key}", &other);
     let mut body = Body::empty();
     match method {
@@ -175,6 +239,24 @@ async fn ask(gateway: &Gateway, is_admin: bool, row: Row, caller: &Caller) -> u1
     }
     let answer = gateway.request(is_admin, request.body(body).unwrap()).await;
     answer.status.as_u16()
+}
+
+/// Nothing where none is asked for.
+async fn group(gateway: &Gateway, sent: &str) -> String {
+    if !sent.contains("GROUP") {
+        return String::new();
+    }
+    let id = text(&gateway.post("/team/new", &json!({})).await, "team_id");
+    for (path, body) in [
+        ("/budget/new", json!({"budget_id": id})),
+        (
+            "/user/new",
+            json!({"user_id": id, "auto_create_key": false}),
+        ),
+    ] {
+        assert_eq!(gateway.post(path, &body).await.status, 200);
+    }
+    id
 }
 
 async fn h3_every_route_admits_whom_it_lists_and_nobody_else() {

@@ -81,6 +81,76 @@ async fn c1_a_key_that_changes_at_one_gateway_changes_at_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn c1_a_team_that_changes_at_one_gateway_binds_its_keys_at_the_others() {
+    on_postgres(async {
+        let [first, second, third] = three().await;
+        let key = generate(&first, json!({"team_id": "t", "user_id": "u"})).await;
+        for gateway in [&second, &third] {
+            assert_eq!(call(gateway, &key).await, 200);
+        }
+        for (path, body, status) in [
+            (
+                "/user/new",
+                json!({"user_id": "u", "models": ["other"]}),
+                403,
+            ),
+            ("/team/new", json!({"team_id": "t"}), 200),
+            ("/team/block", json!({"team_id": "t"}), 401),
+            ("/team/unblock", json!({"team_id": "t"}), 200),
+            (
+                "/team/update",
+                json!({"team_id": "t", "max_budget": 0}),
+                422,
+            ),
+            (
+                "/team/update",
+                json!({"team_id": "t", "max_budget": 1}),
+                200,
+            ),
+            (
+                "/team/update",
+                json!({"team_id": "t", "models": ["other"]}),
+                403,
+            ),
+            ("/team/delete", json!({"team_ids": ["t"]}), 401),
+        ] {
+            let done = first.post(path, &body).await;
+            assert_eq!(done.status, 200, "{path}: {}", done.body);
+            for gateway in [&second, &third] {
+                soon(path, async || call(gateway, &key).await == status).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn c1_a_named_budget_that_changes_at_one_gateway_binds_its_keys_at_the_others() {
+    on_postgres(async {
+        let [first, second, third] = three().await;
+        let made = first.post("/budget/new", &json!({"budget_id": "b"})).await;
+        assert_eq!(made.status, 200, "{}", made.body);
+        let key = generate(&first, json!({"budget_id": "b"})).await;
+        for (change, status) in [
+            (json!({"max_budget": 0}), 422),
+            (json!({"max_budget": 1, "budget_duration": "1d"}), 200),
+            (json!({"rpm_limit": 0}), 429),
+            (json!({"rpm_limit": null}), 200),
+        ] {
+            let mut body = change;
+            body["budget_id"] = json!("b");
+            let done = first.post("/budget/update", &body).await;
+            assert_eq!(done.status, 200, "{}", done.body);
+            for gateway in [&second, &third] {
+                let what = body.to_string();
+                soon(&what, async || call(gateway, &key).await == status).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c1_a_new_expiry_and_the_end_of_an_earlier_value_reach_the_others() {
     on_postgres(async {
         let [first, second, third] = three().await;

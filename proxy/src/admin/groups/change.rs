@@ -1,0 +1,129 @@
+//! Owns what the operations that change a group have in common, inside their
+//! transactions: its row, its trail, the accounts that it defines, and the keys
+//! that must be read anew.
+
+use sqlx::AnyConnection;
+
+use super::not_found;
+use crate::{
+    admin::{limits, trail},
+    app::AppState,
+    auth::{Admitted, Caller},
+    error::ApiError,
+    key::{AccountId, Group, GroupKind, Invalidation, KeyHash},
+    ledger::Refresh,
+    store::{self, StoreError},
+};
+
+/// What must be done, or dropped, after the commit.
+pub(super) struct Applied {
+    keys: Invalidation,
+    accounts: Refresh,
+}
+
+impl Applied {
+    pub(super) async fn done(self) {
+        drop(self.keys);
+        self.accounts.done().await;
+    }
+}
+
+/// Changes a group that is there.
+pub(super) async fn edit(
+    state: &AppState,
+    admitted: &Admitted,
+    (kind, id): (GroupKind, &str),
+    action: &'static str,
+    edit: impl FnOnce(&mut Group),
+) -> Result<Group, ApiError> {
+    let mut write = state.store.begin_write().await?;
+    let caller = admitted.within(state, &mut write).await?;
+    let found = store::groups::find(&mut write, kind, id).await?;
+    let before = found.ok_or_else(|| not_found(kind))?;
+    let mut group = before.clone();
+    edit(&mut group);
+    group.updated_at = state.clock.now();
+    let change = (Some(&before), &group);
+    let applied = apply(state, &mut write, &caller, action, change).await?;
+    write
+        .commit()
+        .await
+        .map_err(StoreError::while_doing("committing a changed group"))?;
+    applied.done().await;
+    log(&caller, action, &group);
+    Ok(group)
+}
+
+/// Writes the group, its trail and its accounts. The keys that name it already
+/// are bound by it, also where it is new.
+pub(super) async fn apply(
+    state: &AppState,
+    write: &mut AnyConnection,
+    caller: &Caller,
+    action: &'static str,
+    (before, group): (Option<&Group>, &Group),
+) -> Result<Applied, ApiError> {
+    let hashes = store::groups::keys_of(write, group.kind, &group.id, usize::MAX).await?;
+    let keys = state.keys.invalidate_on_drop(hashes.iter().copied());
+    store::groups::put(write, group).await?;
+    let change = (before, Some(group));
+    trail::group(write, caller, action, change, group.updated_at).await?;
+    let changed = match group.kind {
+        _ if before.is_some_and(|before| before.terms == group.terms) => Vec::new(),
+        GroupKind::Budget => of_keys(state, write, &hashes).await?,
+        GroupKind::Team | GroupKind::User => shared(state, write, group).await?,
+    };
+    Ok(Applied {
+        keys,
+        accounts: state.ledger.refresh_on_drop(changed),
+    })
+}
+
+/// What the keys of a named budget may each spend.
+async fn of_keys(
+    state: &AppState,
+    write: &mut AnyConnection,
+    hashes: &[KeyHash],
+) -> Result<Vec<AccountId>, ApiError> {
+    let mut keys = Vec::with_capacity(hashes.len());
+    for hash in hashes {
+        keys.extend(store::keys::find(write, *hash).await?);
+    }
+    let of_key = |key| limits::accounts(key, &state.clock);
+    let accounts: Vec<AccountId> = keys.iter().flat_map(of_key).collect();
+    store::ledger::lock(&state.store, write, &accounts).await?;
+    let mut changed = Vec::new();
+    for key in &keys {
+        changed.extend(limits::define(write, key, &state.clock).await?);
+    }
+    Ok(changed)
+}
+
+/// What the keys of a team or a user may spend together.
+async fn shared(
+    state: &AppState,
+    write: &mut AnyConnection,
+    group: &Group,
+) -> Result<Vec<AccountId>, ApiError> {
+    let Some(account) = group.kind.account(&group.id) else {
+        return Ok(Vec::new());
+    };
+    // Read inside of the transaction: no window that is opened before its end is
+    // later than the one that is redefined.
+    let now = state.clock.now();
+    let (limit, period) = (group.terms.max_budget, group.terms.limits.budget_duration);
+    let window = period.and_then(|period| period.window(now));
+    let current = window.map(|window| account.during(window));
+    let both = current.into_iter().chain([account.clone()]);
+    let both: Vec<AccountId> = both.map(AccountId::Shared).collect();
+    store::ledger::lock(&state.store, write, &both).await?;
+    let defined = store::ledger::window::define(write, &account, limit, period, window);
+    Ok(if defined.await? { both } else { Vec::new() })
+}
+
+/// Once it is committed.
+pub(super) fn log(caller: &Caller, action: &'static str, group: &Group) {
+    tracing::info!(
+        %caller, action, group.kind = group.kind.as_str(), group.id = group.id, "group changed"
+    );
+}
