@@ -97,3 +97,5 @@ mod slow_three_nodes;
 mod static_roles;
 #[path = "e2e/store_trouble.rs"]
 mod store_trouble;
+#[path = "e2e/teams.rs"]
+mod teams;
