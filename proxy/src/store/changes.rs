@@ -102,33 +102,44 @@ impl Changes {
         let (mut changes, mut seen) = (Vec::new(), self.seen);
         loop {
             let rows = sqlx::query(
-                "SELECT id, hash, scope, subject, corrected_nanousd, origin,
-                     (SELECT MIN(id) FROM change) AS oldest
-                 FROM change WHERE id > $1 ORDER BY id LIMIT $2",
+                "SELECT bounds.oldest, bounds.latest, id, hash, scope, subject, corrected_nanousd,
+                     origin
+                 FROM (SELECT MIN(id) AS oldest, COALESCE(MAX(id), 0) AS latest FROM change) bounds
+                 LEFT JOIN change ON id > $1 ORDER BY id LIMIT $2",
             )
             .bind(seen)
             .bind(AT_ONCE)
             .fetch_all(&mut connection)
             .await?;
-            if let Some(first) = rows.first()
-                && first.try_get::<i64, _>("oldest")? > seen + 1
-            {
-                let latest = sqlx::query_scalar("SELECT MAX(id) FROM change");
-                self.seen = latest.fetch_one(&mut connection).await?;
-                self.connection = Some(connection);
-                return Ok(News::Anything);
-            }
+            let before = changes.len();
             for row in &rows {
-                changes.push(change(row, &self.shared.origin)?);
-                seen = row.try_get("id")?;
+                let latest = row.try_get("latest")?;
+                if is_broken(row, seen, latest)? {
+                    self.seen = latest;
+                    self.connection = Some(connection);
+                    return Ok(News::Anything);
+                }
+                // Nulls where there is none.
+                if let Some(id) = row.try_get("id")? {
+                    changes.push(change(row, &self.shared.origin)?);
+                    seen = id;
+                }
             }
-            if rows.is_empty() {
+            if changes.len() == before {
                 self.seen = seen;
                 self.connection = Some(connection);
                 return Ok(News::Changes(changes));
             }
         }
     }
+}
+
+/// Whether the sequence does not go on from what was seen: older changes are gone
+/// that were not read, or those that were are, as after a failover to a standby
+/// that had not heard of them.
+fn is_broken(row: &AnyRow, seen: i64, latest: i64) -> Result<bool, sqlx::Error> {
+    let oldest = row.try_get::<Option<i64>, _>("oldest")?;
+    Ok(latest < seen || (latest > seen && oldest.is_some_and(|oldest| oldest > seen + 1)))
 }
 
 async fn connect(shared: &postgres::Shared) -> Result<AnyConnection, sqlx::Error> {

@@ -284,6 +284,44 @@ async fn c1_who_has_missed_more_than_is_remembered_reads_all_keys_anew() {
     .await;
 }
 
+/// As after a failover to a standby that had not heard of the last changes.
+#[tokio::test]
+async fn c1_changes_that_a_failover_has_lost_hide_no_later_ones() {
+    on_postgres(async {
+        let gateway = Gateway::start().await;
+        let store = &gateway.state.store;
+        let run = async |statement: &'static str| {
+            let mut write = store.begin_write().await.unwrap();
+            sqlx::query(statement).execute(&mut *write).await.unwrap();
+            write.commit().await.unwrap();
+        };
+        let one = "INSERT INTO change (scope, subject) VALUES ('role', 'one')";
+        run(one).await;
+        let mut changes = store.changes().await.unwrap().expect("a shared store");
+        run(one).await;
+        run(one).await;
+        let read = changes.next().await.unwrap();
+        assert!(matches!(read, News::Changes(all) if all.len() == 2));
+        for lost in ["DELETE FROM change WHERE id > 1", "DELETE FROM change"] {
+            run(lost).await;
+            assert!(
+                matches!(changes.next().await.unwrap(), News::Anything),
+                "{lost}"
+            );
+            let read = changes.next().await.unwrap();
+            assert!(matches!(read, News::Changes(none) if none.is_empty()));
+        }
+        run("ALTER TABLE change ALTER id RESTART").await;
+        run(one).await;
+        let read = changes.next().await.unwrap();
+        assert!(
+            matches!(read, News::Changes(all) if all.len() == 1),
+            "a low number"
+        );
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn c5_a_new_key_works_at_once_where_it_was_asked_for_before() {
     on_postgres(async {
