@@ -173,9 +173,9 @@ fn check(caller: &Caller, need: Need) -> Result<(), ApiError> {
     let (Need::Scope(scope) | Need::ScopeOrItself(scope)) = need;
     match (key.scopes.is_empty(), need) {
         (true, Need::ScopeOrItself(_)) => Ok(()),
-        (true, Need::Scope(Scope::KeysRead)) => {
-            Err(ApiError::forbidden("only the master key may list keys"))
-        }
+        (true, Need::Scope(Scope::KeysRead)) => Err(ApiError::forbidden(
+            "only the master key, or an admin key with the scope keys.read, may call this route",
+        )),
         // LiteLLM: 401 for a key that is good and may not do this.
         (true, Need::Scope(_)) => Err(ApiError::unauthorized(
             "auth_error",

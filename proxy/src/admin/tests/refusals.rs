@@ -84,3 +84,19 @@ async fn models_may_be_patterns() {
         assert_eq!(count, usize::from(status == 200), "{models}");
     }
 }
+
+#[tokio::test]
+async fn who_may_not_read_keys_is_told_what_it_takes_and_of_no_other_route() {
+    let gateway = Gateway::start().await;
+    let made = gateway.post("/key/generate", &json!({})).await;
+    let key = made.body["key"].as_str().unwrap();
+    for path in ["/audit", "/key/count", "/key/list", "/key/aliases"] {
+        let answer = gateway.admin_get(key, path).await;
+        assert_eq!(answer.status, 403, "{path}");
+        assert_eq!(
+            answer.body["error"]["message"],
+            "only the master key, or an admin key with the scope keys.read, may call this route",
+            "{path}"
+        );
+    }
+}
