@@ -25,7 +25,7 @@ use crate::{
     ledger::Ledger,
     router,
     server::{BindError, Server, bind},
-    store::{OpenError, Store, StoreError},
+    store::{self, OpenError, Store, StoreError},
     upstream,
 };
 
@@ -56,6 +56,10 @@ pub(crate) enum StartError {
     Open(#[from] OpenError),
     #[error("the ledger cannot be recovered: {0}")]
     Ledger(#[from] StoreError),
+    #[error(
+        "llm_proxy.ledger.time_zone is {own} here and {others} at the gateways that share this database: give all of them the same, or stop them all to change it"
+    )]
+    TimeZone { own: &'static str, others: String },
     #[error("the HTTP client cannot be set up: {0}")]
     Upstream(#[from] upstream::ClientError),
     #[error("{doing}: {source}")]
@@ -108,6 +112,10 @@ async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
     use_time_zone(config.time_zone);
     let tasks = Tasks::new();
     let store = Store::open(&config.database_url).await?;
+    let own = config.time_zone.name();
+    if let Some(others) = store::ledger::zone::differing(&store, own).await? {
+        return Err(StartError::TimeZone { own, others });
+    }
     let clock = time::clock_of(&store, &tasks).await;
     let ledger = Ledger::open(&store, clock.clone(), &tasks).await?;
     let keys = match store.is_shared() {

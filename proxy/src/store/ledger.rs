@@ -16,6 +16,7 @@ pub(crate) mod recover;
 pub(crate) mod standings;
 pub(crate) mod verify;
 pub(crate) mod window;
+pub(crate) mod zone;
 
 pub(crate) use self::batch::apply;
 
