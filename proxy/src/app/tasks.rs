@@ -3,9 +3,16 @@
 //! at shutdown; services (the ledger's writer) live until the process ends and
 //! are drained by their owners. Called by whoever needs a task.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::sync::{oneshot, watch};
+use tokio::{runtime::Handle, sync::watch};
 
 /// A cheap handle; all clones count as one owner.
 #[derive(Clone, Debug)]
@@ -51,6 +58,7 @@ impl Tasks {
     /// Runs work to its end even when the caller goes away, and waits for it.
     /// A change to a key must not stop between its commit and the
     /// invalidation of the caches because a client closed its connection.
+    /// It becomes a task only then: a task for each call costs more than the call.
     ///
     /// # Errors
     /// `TaskLost` when the work panicked.
@@ -58,12 +66,11 @@ impl Tasks {
         &self,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, TaskLost> {
-        let (answer, outcome) = oneshot::channel();
-        self.spawn(async move {
-            // The receiver is gone when the client is; the work is done all the same.
-            let _ = answer.send(work.await);
-        });
-        outcome.await.map_err(|_| TaskLost)
+        let outliving = Outliving {
+            work: Some(Box::pin(work)),
+            tasks: self,
+        };
+        outliving.await
     }
 
     /// Tells everyone that the process is going down.
@@ -111,6 +118,51 @@ fn start(future: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(future);
 }
 
+/// Work that becomes a task when whoever waits for it is dropped.
+struct Outliving<'a, T: Send + 'static> {
+    /// None once it has ended.
+    work: Option<Work<T>>,
+    tasks: &'a Tasks,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl<T: Send + 'static> Future for Outliving<'_, T> {
+    type Output = Result<T, TaskLost>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken, so that work which panics is dropped and never becomes a task.
+        let Some(mut work) = self.work.take() else {
+            return Poll::Ready(Err(TaskLost));
+        };
+        // As in a task of its own: what is shared is guarded by locks that are not
+        // poisoned or by channels.
+        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(Poll::Pending) => {
+                self.work = Some(work);
+                Poll::Pending
+            }
+            Ok(Poll::Ready(answer)) => Poll::Ready(Ok(answer)),
+            Err(_) => Poll::Ready(Err(TaskLost)),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Outliving<'_, T> {
+    fn drop(&mut self) {
+        let Some(work) = self.work.take() else {
+            return;
+        };
+        // What is cut, or dropped with the runtime, goes no further.
+        if *self.tasks.cutting.borrow() || Handle::try_current().is_err() {
+            return;
+        }
+        self.tasks.spawn(async move {
+            work.await;
+        });
+    }
+}
+
 /// Counts one running task, also when it panics or is dropped.
 struct Counted(Arc<watch::Sender<usize>>);
 
@@ -151,6 +203,39 @@ mod tests {
         });
         tasks.cut();
         assert!(tasks.drain(Duration::from_secs(1)).await);
+        assert!(dropped.await.is_err());
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_when_its_caller_is_dropped_and_is_waited_for() {
+        let tasks = Tasks::new();
+        let (told, mut hears) = tokio::sync::oneshot::channel();
+        let work = async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            told.send(())
+        };
+        let waiting = tokio::time::timeout(Duration::from_millis(1), tasks.run(work));
+        assert!(waiting.await.is_err());
+        assert!(hears.try_recv().is_err());
+        assert_eq!(tasks.running(), 1);
+        assert!(tasks.drain(Duration::from_secs(1)).await);
+        assert!(hears.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn work_that_was_cut_does_not_go_on() {
+        let tasks = Tasks::new();
+        let (held, dropped) = tokio::sync::oneshot::channel::<()>();
+        let work = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        let mut run = Box::pin(tasks.run(work));
+        let polled = tokio::time::timeout(Duration::from_millis(1), &mut run);
+        assert!(polled.await.is_err());
+        tasks.cut();
+        drop(run);
+        assert_eq!(tasks.running(), 0);
         assert!(dropped.await.is_err());
     }
 
