@@ -9,7 +9,7 @@ pub(crate) mod testing;
 pub(crate) mod time;
 mod waiting;
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{io::Write as _, ops::Deref, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -21,9 +21,9 @@ use crate::{
     auth::Refusals,
     clock::Clock,
     config::{Config, ConfigError, Environment, Options, resolve},
-    key::{Cache, use_time_zone},
+    key::{Cache, KeyHash, use_time_zone},
     ledger::Ledger,
-    router,
+    router::{self, Routes},
     server::{BindError, Server, bind},
     store::{self, OpenError, Store, StoreError},
     upstream,
@@ -34,8 +34,27 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What handlers share. Cloning is cheap.
 #[derive(Clone, Debug)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<Shared>);
+
+impl AppState {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    /// Of the master key, which every caller's is compared with.
+    pub(crate) master: KeyHash,
     pub(crate) store: Store,
     pub(crate) keys: Cache,
     pub(crate) ledger: Ledger,
@@ -123,8 +142,9 @@ async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
         false => Cache::new(),
     };
     changes::follow(&store, &keys, &ledger, &tasks).await?;
-    Ok(AppState {
+    Ok(AppState::new(Shared {
         config: Arc::clone(config),
+        master: KeyHash::of(config.master_key.expose()),
         store,
         keys,
         ledger,
@@ -132,7 +152,7 @@ async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
         refusals: Refusals::default(),
         tasks,
         clock,
-    })
+    }))
 }
 
 /// Says where the gateway really listens (a port of 0 is chosen by the
@@ -180,11 +200,11 @@ fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpList
         Some(listener) => {
             // A cap of its own: who fills the data plane must not keep an
             // operator from revoking a key.
-            server().accept(listener, router::admin_plane(state.clone()));
+            server().accept(listener, router::admin_plane(state.clone()).into());
             router::data_plane(state.clone())
         }
     };
-    server().accept(listener, routes);
+    server().accept(listener, Routes::with_calls(state.clone(), routes));
     if let Some(kept) = state.config.usage_retention {
         let service = retention::run(state.clone(), kept);
         state.tasks.spawn_service(service);

@@ -15,6 +15,7 @@ mod health;
 mod key;
 mod ledger;
 mod money;
+mod patience;
 mod price;
 mod router;
 mod secret;

@@ -5,9 +5,13 @@
 
 use axum::{
     Router,
+    body::Body,
     middleware::{from_fn, from_fn_with_state},
+    response::Response,
     routing::{MethodRouter, get, post},
 };
+use http::{Method, Request};
+use tower::Service as _;
 
 use crate::{
     admin, api,
@@ -20,6 +24,44 @@ use crate::{
     health,
     key::Scope::{KeysRead, KeysWrite, UsageRead},
 };
+
+/// What answers on one address.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes {
+    /// Where models are called: looking a route up in the table costs more than
+    /// all that the gateway does for such a call.
+    calls: Option<AppState>,
+    table: Router,
+}
+
+impl Routes {
+    /// `table` has these routes too, and says so to other methods.
+    pub(crate) fn with_calls(state: AppState, table: Router) -> Self {
+        Self {
+            calls: Some(state),
+            table,
+        }
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Body>) -> Response {
+        if let Some(state) = &self.calls
+            && request.method() == Method::POST
+            && CALLS.contains(&request.uri().path())
+        {
+            return api::chat::answered(state, request).await;
+        }
+        let Ok(answer) = self.table.clone().call(request).await;
+        answer
+    }
+}
+
+impl From<Router> for Routes {
+    fn from(table: Router) -> Self {
+        Self { calls: None, table }
+    }
+}
+
+const CALLS: [&str; 2] = ["/v1/chat/completions", "/chat/completions"];
 
 /// Calls that spend money, and what a key may ask about itself.
 pub(crate) fn data_plane(state: AppState) -> Router {
@@ -62,8 +104,8 @@ fn health_routes() -> Vec<Route> {
 
 fn llm_routes() -> Vec<Route> {
     vec![
-        ("/v1/chat/completions", post(api::chat::completions)),
-        ("/chat/completions", post(api::chat::completions)),
+        (CALLS[0], post(api::chat::completions)),
+        (CALLS[1], post(api::chat::completions)),
         ("/v1/models", get(api::models::list)),
         ("/models", get(api::models::list)),
         ("/v1/usage", in_turn(get(api::usage::handle))),

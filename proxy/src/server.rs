@@ -8,14 +8,13 @@ mod panic;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 
-use crate::app::Tasks;
+use crate::{app::Tasks, router::Routes};
 
 /// Pause after a failed accept: the process is usually out of descriptors,
 /// and trying again at once would only burn a core.
@@ -65,7 +64,7 @@ impl Server {
     }
 
     /// Serves `routes` on `listener` until the process stops.
-    pub(crate) fn accept(&self, listener: TcpListener, routes: Router) {
+    pub(crate) fn accept(&self, listener: TcpListener, routes: Routes) {
         let server = self.clone();
         self.tasks.spawn(async move {
             loop {
@@ -84,7 +83,7 @@ impl Server {
         });
     }
 
-    fn admit(&self, mut stream: TcpStream, routes: Router) {
+    fn admit(&self, mut stream: TcpStream, routes: Routes) {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
             self.tasks.spawn(async move {
                 // Whoever is turned away may be gone already; nothing depends on it.

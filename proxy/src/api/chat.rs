@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::HeaderValue;
-use uuid::Uuid;
+use http::{HeaderName, HeaderValue};
+use uuid::{Builder, Uuid};
 
 use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
@@ -30,20 +30,30 @@ use crate::upstream::Outgoing;
 use crate::upstream::choose::choose;
 use crate::upstream::headers::forwarded;
 
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// LiteLLM: the same again.
+const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+
 /// Assumed where neither the caller nor the configuration bounds an answer.
 const OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
 
 pub(crate) async fn completions(State(state): State<AppState>, request: Request) -> Response {
-    let request_id = Uuid::new_v4();
-    let answered = answer(&state, request, request_id).await;
+    answered(&state, request).await
+}
+
+pub(crate) async fn answered(state: &AppState, request: Request) -> Response {
+    // Not from the operating system, which is asked once for the whole thread: the
+    // id must be no other call's, and nobody gains by guessing it.
+    let request_id = Builder::from_random_bytes(rand::random()).into_uuid();
+    let answered = answer(state, request, request_id).await;
     let mut response = answered.unwrap_or_else(|error| {
         tracing::info!(%request_id, status = error.status().as_u16(), "chat call refused");
         error.into_response()
     });
     if let Ok(value) = HeaderValue::try_from(request_id.to_string()) {
         let headers = response.headers_mut();
-        headers.insert("x-request-id", value.clone());
-        headers.insert("x-litellm-call-id", value);
+        headers.insert(REQUEST_ID, value.clone());
+        headers.insert(CALL_ID, value);
     }
     response
 }

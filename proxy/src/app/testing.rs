@@ -11,12 +11,12 @@ use serde_json::{Value, json};
 use tokio_stream::wrappers::ReceiverStream;
 use tower::ServiceExt as _;
 
-use super::{AppState, Tasks};
+use super::{AppState, Shared, Tasks};
 use crate::{
     auth::{Peer, Refusals},
     clock::Clock,
     config::{Config, Environment, Options, resolve},
-    key::Cache,
+    key::{Cache, KeyHash},
     ledger::Ledger,
     router,
     store::testing::Database,
@@ -83,7 +83,8 @@ impl Gateway {
         };
         let following = super::changes::follow(&store, &keys, &ledger, &tasks);
         following.await.unwrap();
-        let state = AppState {
+        let state = AppState::new(Shared {
+            master: KeyHash::of(config.master_key.expose()),
             config: Arc::new(config),
             store,
             keys,
@@ -92,7 +93,7 @@ impl Gateway {
             refusals: Refusals::default(),
             tasks,
             clock: clock.clone(),
-        };
+        });
         Self {
             admin: router::admin_plane(state.clone()),
             data: router::data_plane(state.clone()),

@@ -37,7 +37,7 @@ async fn meanwhile(
     let tasks = Tasks::new();
     for listener in listeners.iter().flatten() {
         let server = Server::new(tasks.clone(), config.server.connections_max);
-        server.accept(second_handle(listener)?, router::without_store());
+        server.accept(second_handle(listener)?, router::without_store().into());
     }
     let opened = tokio::select! {
         () = stop.received() => Ok(None),

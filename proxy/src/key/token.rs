@@ -45,6 +45,12 @@ pub(crate) enum TokenError {
 
 impl Token {
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
+        Self::check(text)?;
+        Ok(Self(Secret::new(text.to_owned())))
+    }
+
+    /// Whether [`Token::parse`] would take it.
+    pub(crate) fn check(text: &str) -> Result<(), TokenError> {
         if !text.starts_with("sk-") {
             return Err(TokenError::Prefix);
         }
@@ -59,7 +65,7 @@ impl Token {
                 return Err(TokenError::Checksum);
             }
         }
-        Ok(Self(Secret::new(text.to_owned())))
+        Ok(())
     }
 
     /// A new key from the operating system's random numbers (178 bits).

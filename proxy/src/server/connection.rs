@@ -1,29 +1,31 @@
 //! Owns one connection: HTTP/1.1 with limits on headers, their arrival and
-//! idleness, and a graceful end when the process stops. HTTP/2 is not offered.
+//! idleness (`deadline`), and a graceful end when the process stops. HTTP/2 is not offered.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future as _, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
-use axum::{Router, body::Body};
+use axum::body::Body;
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tower::Service as _;
 
 use super::{
-    deadline::{Activity, Watched},
+    deadline::{Activity, Waiting, Watched},
     panic::contained,
 };
-use crate::{app::Tasks, auth::Peer};
+use crate::{app::Tasks, auth::Peer, router::Routes};
 
 /// Headers beyond this count are refused (431).
 const HEADERS_MAX: usize = 100;
 /// All headers and the request line together.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
-/// How long a connection may wait for its next request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
+pub(super) async fn serve(stream: TcpStream, routes: Routes, tasks: &Tasks) {
     // Small events of a stream must not wait for an acknowledgement; where it
     // cannot be had, they only come later.
     let _ = stream.set_nodelay(true);
@@ -32,27 +34,27 @@ pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
     let service = service_fn(|mut request: Request<Incoming>| {
         activity.head_complete();
         request.extensions_mut().insert(peer);
-        let mut routes = routes.clone();
-        let activity = activity.clone();
+        let (routes, activity) = (&routes, activity.clone());
         async move {
-            let answering = async {
-                let Ok(answer) = routes.call(request.map(Body::new)).await;
-                answer
-            };
-            let answer = contained(answering).await;
+            let answer = contained(routes.answer(request.map(Body::new))).await;
             Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut connection = pin!(limits().serve_connection(io, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = tasks.stopped() => {
+    let mut waiting = Waiting::new(activity.clone());
+    let (mut stopped, mut is_stopping) = (pin!(tasks.stopped()), false);
+    let ended = poll_fn(|context| {
+        if !is_stopping && stopped.as_mut().poll(context).is_ready() {
+            is_stopping = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
-    if let Err(error) = ended {
+        match connection.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.err()),
+            Poll::Pending => waiting.poll_over(context).map(|()| None),
+        }
+    });
+    if let Some(error) = ended.await {
         tracing::debug!(error = %error, "connection ended early");
     }
 }
@@ -60,8 +62,7 @@ pub(super) async fn serve(stream: TcpStream, routes: Router, tasks: &Tasks) {
 fn limits() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_TIMEOUT)
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX);
     builder

@@ -1,13 +1,14 @@
-//! Owns the deadline of a request's head: from its first byte, ten seconds.
-//! Hyper's own timeout runs from the end of the previous answer and so bounds
-//! idleness; this one bounds a caller that sends its headers byte by byte.
+//! Owns how long a connection may wait for its next request, and how long a
+//! request's head may take from its first byte on. Hyper's own timeout would make
+//! and cancel a timer for each request; here a connection has one for both, and a
+//! head that comes in one piece needs none.
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -19,24 +20,34 @@ use hyper::body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
+    time::Instant,
 };
+
+use crate::patience::Patience;
 
 /// Long enough for any honest client, short enough to bound slow ones.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may wait for its next request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether the connection is between the end of one answer and the end of the
-/// next request's head.
+/// Nothing of the next request is there.
+const IDLE: u8 = 0;
+/// Some of its head is.
+const BEGUN: u8 = 1;
+/// All of its head is, and it is being answered.
+const ANSWERING: u8 = 2;
+
+/// What a connection is at.
 #[derive(Clone, Debug)]
-pub(super) struct Activity(Arc<AtomicBool>);
+pub(super) struct Activity(Arc<AtomicU8>);
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+        Self(Arc::new(AtomicU8::new(IDLE)))
     }
 
     pub(super) fn head_complete(&self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(ANSWERING, Ordering::Release);
     }
 
     /// The next head is awaited once this body is sent or given up.
@@ -47,8 +58,45 @@ impl Activity {
         }
     }
 
-    fn awaits_head(&self) -> bool {
+    fn now(&self) -> u8 {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Ends a connection that waits for too long.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    activity: Activity,
+    /// What the connection was at when it was looked at last, and since when.
+    seen: (u8, Instant),
+    patience: Patience,
+}
+
+impl Waiting {
+    pub(super) fn new(activity: Activity) -> Self {
+        Self {
+            activity,
+            seen: (ANSWERING, Instant::now()),
+            patience: Patience::default(),
+        }
+    }
+
+    /// Looked at whenever the connection has done what it could: ready once it
+    /// has been waited for long enough.
+    pub(super) fn poll_over(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let now = self.activity.now();
+        let patience = match now {
+            IDLE => IDLE_TIMEOUT,
+            BEGUN => HEAD_TIMEOUT,
+            _ => {
+                self.seen.0 = now;
+                return Poll::Pending;
+            }
+        };
+        if self.seen.0 != now {
+            self.seen = (now, Instant::now());
+        }
+        self.patience.poll_over(self.seen.1 + patience, context)
     }
 }
 
@@ -61,7 +109,7 @@ pub(super) struct Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        self.activity.0.store(true, Ordering::Release);
+        self.activity.0.store(IDLE, Ordering::Release);
     }
 }
 
@@ -85,22 +133,16 @@ impl hyper::body::Body for Sent {
     }
 }
 
-/// A socket that fails to read once a head takes too long.
+/// A socket that tells when the first bytes of a head come.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     activity: Activity,
-    /// Runs while a head is incomplete.
-    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, activity: Activity) -> Self {
-        Self {
-            stream,
-            activity,
-            deadline: None,
-        }
+        Self { stream, activity }
     }
 }
 
@@ -110,24 +152,10 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.activity.awaits_head() {
-            self.deadline = None;
-        }
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(context).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before && self.activity.awaits_head() && self.deadline.is_none()
-        {
-            let mut deadline = Box::pin(sleep(HEAD_TIMEOUT));
-            // Polled once so that it wakes this task; it cannot be over yet.
-            if deadline.as_mut().poll(context).is_ready() {
-                deadline.as_mut().reset(Instant::now() + HEAD_TIMEOUT);
-            }
-            self.deadline = Some(deadline);
+        if buffer.filled().len() > before && self.activity.now() == IDLE {
+            self.activity.0.store(BEGUN, Ordering::Release);
         }
         outcome
     }
