@@ -142,13 +142,15 @@ async fn open(config: &Arc<Config>) -> Result<AppState, StartError> {
         false => Cache::new(),
     };
     changes::follow(&store, &keys, &ledger, &tasks).await?;
+    let upstream = upstream::Client::new()?;
+    tasks.spawn_service(upstream.clone().close_idle());
     Ok(AppState::new(Shared {
         config: Arc::clone(config),
         master: KeyHash::of(config.master_key.expose()),
         store,
         keys,
         ledger,
-        upstream: upstream::Client::new()?,
+        upstream,
         refusals: Refusals::default(),
         tasks,
         clock,

@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::error::ApiError;
+use crate::{error::ApiError, patience::Patience};
 
 /// A body that stands still this long has been given up by its sender.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,20 +36,48 @@ pub(crate) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Ap
         discard(body).await;
         return Err(ApiError::body_too_large(bytes_max));
     }
-    let mut read = BytesMut::new();
+    let (mut read, mut patience) = (Whole::default(), Patience::default());
     let until = Instant::now() + TOTAL_TIMEOUT;
-    while let Some(part) = timeout_at(until, next(&mut body))
-        .await
-        .map_err(|_| ApiError::body_timeout())??
-    {
+    while let Some(part) = next(&mut body, &mut patience, until).await? {
         if read.len() + part.len() > bytes_max {
             drop(read);
             discard(body).await;
             return Err(ApiError::body_too_large(bytes_max));
         }
-        read.extend_from_slice(&part);
+        read.push(part);
     }
-    Ok(read.freeze())
+    Ok(read.done())
+}
+
+/// Bytes that come in parts. What comes as one is never copied.
+#[derive(Debug, Default)]
+pub(crate) struct Whole {
+    first: Bytes,
+    /// All of them, once there are several parts.
+    joined: BytesMut,
+}
+
+impl Whole {
+    pub(crate) fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    pub(crate) fn push(&mut self, part: Bytes) {
+        if self.len() == 0 {
+            self.first = part;
+            return;
+        }
+        let first = std::mem::take(&mut self.first);
+        self.joined.extend_from_slice(&first);
+        self.joined.extend_from_slice(&part);
+    }
+
+    pub(crate) fn done(self) -> Bytes {
+        match self.joined.is_empty() {
+            true => self.first,
+            false => self.joined.freeze(),
+        }
+    }
 }
 
 /// A JSON object; an empty body counts as an empty object.
@@ -64,11 +92,15 @@ pub(crate) async fn read_object(
     serde_json::from_slice(&bytes).map_err(|_| ApiError::malformed_body())
 }
 
-async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+async fn next(
+    body: &mut Body,
+    patience: &mut Patience,
+    until: Instant,
+) -> Result<Option<Bytes>, ApiError> {
     loop {
-        let frame = tokio::time::timeout(IDLE_TIMEOUT, body.frame())
-            .await
-            .map_err(|_| ApiError::body_timeout())?;
+        let until = until.min(Instant::now() + IDLE_TIMEOUT);
+        let frame = patience.wait(until, body.frame()).await;
+        let frame = frame.ok_or_else(ApiError::body_timeout)?;
         match frame {
             None => return Ok(None),
             Some(Err(_)) => return Err(ApiError::malformed_body()),
@@ -82,17 +114,14 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, ApiError> {
 }
 
 async fn discard(mut body: Body) {
-    let mut seen = 0;
-    let reading = async {
-        while let Ok(Some(part)) = next(&mut body).await {
-            seen += part.len();
-            if seen > DISCARD_BYTES_MAX {
-                return;
-            }
-        }
-    };
+    let (mut seen, mut patience) = (0, Patience::default());
+    let until = Instant::now() + DISCARD_TIMEOUT;
     // Whether or not it ends in time, the answer is the same.
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
+    while seen <= DISCARD_BYTES_MAX
+        && let Ok(Some(part)) = next(&mut body, &mut patience, until).await
+    {
+        seen += part.len();
+    }
 }
 
 #[cfg(test)]

@@ -1,24 +1,30 @@
 //! The providers: sends a prepared body to a deployment and hands back the
 //! answer's bytes under deadlines.
 //!
-//! It owns the HTTP client, what headers go out and come in, and the built-in
+//! It owns the connections, what headers go out and come in, and the built-in
 //! provider. It never retries, never interprets an answer, and knows neither
 //! keys nor money.
 
 pub(crate) mod choose;
 mod client;
+mod connection;
 mod echo;
 pub(crate) mod headers;
 mod openai_compatible;
+mod pool;
 
 use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 pub(crate) use self::client::ClientError;
+use self::pool::{Failure, Pool};
+use crate::body::Whole;
 use crate::config::{Deployment, Provider};
 
 /// From the last byte sent to a stream's headers: reasoning models think
@@ -31,12 +37,14 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The one guarded HTTP client of the process, cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Client(reqwest::Client);
+pub(crate) struct Client(Arc<Pool>);
 
 /// A call as it goes to a provider.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub(crate) body: Bytes,
+    /// The body asks for a stream.
+    pub(crate) streamed: bool,
     /// Already reduced to what may be passed on.
     pub(crate) headers: HeaderMap,
 }
@@ -53,7 +61,7 @@ pub(crate) struct Answer {
 
 #[derive(Debug)]
 enum AnswerBody {
-    Http(Box<reqwest::Response>),
+    Http(pool::Body),
     /// Made by the gateway itself.
     Ready(VecDeque<Bytes>),
     /// Made by the gateway itself while it is read.
@@ -65,11 +73,11 @@ enum AnswerBody {
 pub(crate) enum UpstreamError {
     /// Nothing of the request has been sent.
     #[error("the provider cannot be reached")]
-    Unreachable(#[source] reqwest::Error),
+    Unreachable(#[source] Box<dyn Error + Send + Sync>),
     #[error("the provider took too long: {0}")]
     Timeout(&'static str),
     #[error("the connection to the provider broke")]
-    Broken(#[source] reqwest::Error),
+    Broken(#[source] hyper::Error),
     #[error("the provider's answer is larger than this gateway takes")]
     TooLarge,
 }
@@ -81,11 +89,26 @@ impl UpstreamError {
     }
 }
 
+impl Failure {
+    fn while_doing(self, doing: &'static str) -> UpstreamError {
+        match self {
+            Self::Unreachable(error) => UpstreamError::Unreachable(error),
+            Self::Broken(error) => UpstreamError::Broken(error),
+            Self::Late => UpstreamError::Timeout(doing),
+        }
+    }
+}
+
 impl Client {
     /// # Errors
     /// When the platform's certificates or the TLS stack cannot be set up.
     pub(crate) fn new() -> Result<Self, ClientError> {
-        client::build().map(Self)
+        Ok(Self(Arc::new(Pool::new()?)))
+    }
+
+    /// Closes connections that nobody uses, until the process ends.
+    pub(crate) async fn close_idle(self) {
+        self.0.close_idle().await;
     }
 
     /// Sends one call and waits for the answer's headers.
@@ -123,27 +146,27 @@ impl Answer {
 
     /// The next bytes of the body; None at its end.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        let until = self.deadline.min(Instant::now() + IDLE_TIMEOUT);
         match &mut self.body {
             AnswerBody::Ready(chunks) => Ok(chunks.pop_front()),
             AnswerBody::Echo(events) => Ok(events.next()),
-            AnswerBody::Http(response) => match timeout_at(until, response.chunk()).await {
-                Ok(chunk) => chunk.map_err(UpstreamError::Broken),
-                Err(_) => Err(UpstreamError::Timeout("waiting for more of its answer")),
-            },
+            AnswerBody::Http(body) => {
+                let until = self.deadline.min(Instant::now() + IDLE_TIMEOUT);
+                let next = body.next(until).await;
+                next.map_err(|failure| failure.while_doing("waiting for more of its answer"))
+            }
         }
     }
 
     /// The whole body, at most `bytes_max` of it.
     pub(crate) async fn collect(&mut self, bytes_max: usize) -> Result<Bytes, UpstreamError> {
-        let mut body = bytes::BytesMut::new();
+        let mut body = Whole::default();
         while let Some(chunk) = self.next().await? {
             if body.len() + chunk.len() > bytes_max {
                 return Err(UpstreamError::TooLarge);
             }
-            body.extend_from_slice(&chunk);
+            body.push(chunk);
         }
-        Ok(body.freeze())
+        Ok(body.done())
     }
 }
 

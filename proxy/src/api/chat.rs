@@ -81,6 +81,7 @@ async fn answer(
     let call = call(state, &caller, deployment, &envelope, request_id);
     let outgoing = Outgoing {
         body: envelope.rewritten(&deployment.upstream_model),
+        streamed: envelope.stream,
         headers,
     };
     let output_bound = output_bound(deployment, &envelope);

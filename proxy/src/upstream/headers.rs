@@ -16,15 +16,33 @@ const ANSWER: [&str; 2] = ["content-type", "retry-after"];
 
 /// From the provider to the caller, told apart from the gateway's own.
 /// LiteLLM: prefix `llm_provider-`.
-const ANSWER_PREFIXED: [&str; 8] = [
-    "openai-processing-ms",
-    "x-ratelimit-limit-requests",
-    "x-ratelimit-limit-tokens",
-    "x-ratelimit-remaining-requests",
-    "x-ratelimit-remaining-tokens",
-    "x-ratelimit-reset-requests",
-    "x-ratelimit-reset-tokens",
-    "x-request-id",
+const ANSWER_PREFIXED: [(&str, &str); 8] = [
+    ("openai-processing-ms", "llm_provider-openai-processing-ms"),
+    (
+        "x-ratelimit-limit-requests",
+        "llm_provider-x-ratelimit-limit-requests",
+    ),
+    (
+        "x-ratelimit-limit-tokens",
+        "llm_provider-x-ratelimit-limit-tokens",
+    ),
+    (
+        "x-ratelimit-remaining-requests",
+        "llm_provider-x-ratelimit-remaining-requests",
+    ),
+    (
+        "x-ratelimit-remaining-tokens",
+        "llm_provider-x-ratelimit-remaining-tokens",
+    ),
+    (
+        "x-ratelimit-reset-requests",
+        "llm_provider-x-ratelimit-reset-requests",
+    ),
+    (
+        "x-ratelimit-reset-tokens",
+        "llm_provider-x-ratelimit-reset-tokens",
+    ),
+    ("x-request-id", "llm_provider-x-request-id"),
 ];
 
 /// What of a caller's headers goes to the provider.
@@ -45,15 +63,10 @@ pub(crate) fn forwarded(caller: &HeaderMap) -> HeaderMap {
 /// What of a provider's headers goes to the caller.
 pub(super) fn returned(provider: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for name in ANSWER {
+    let own = ANSWER.map(|name| (name, name));
+    for (name, shown) in own.into_iter().chain(ANSWER_PREFIXED) {
         if let Some(value) = provider.get(name) {
-            headers.insert(HeaderName::from_static(name), value.clone());
-        }
-    }
-    for name in ANSWER_PREFIXED {
-        let prefixed = HeaderName::try_from(format!("llm_provider-{name}"));
-        if let (Some(value), Ok(prefixed)) = (provider.get(name), prefixed) {
-            headers.insert(prefixed, value.clone());
+            headers.insert(HeaderName::from_static(shown), value.clone());
         }
     }
     headers

@@ -6,74 +6,81 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, header};
-use reqwest::Url;
-use serde::Deserialize;
-use tokio::time::{Instant, timeout_at};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, header};
+use http_body_util::Full;
+use tokio::time::Instant;
 
 use super::headers::returned;
+use super::pool::{Pool, Target};
 use super::{Answer, AnswerBody, HEADERS_TIMEOUT, Outgoing, UpstreamError};
 use crate::config::Deployment;
+use crate::secret::Secret;
+
+const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("llm-proxy/", env!("CARGO_PKG_VERSION")));
 
 pub(super) async fn send(
-    client: &reqwest::Client,
+    pool: &Pool,
     deployment: &Deployment,
     outgoing: Outgoing,
     deadline: Instant,
 ) -> Result<Answer, UpstreamError> {
-    let patience = headers_timeout(deployment, &outgoing.body);
-    let mut request = client
-        .post(endpoint(&deployment.api_base))
-        .headers(outgoing.headers)
-        .header(
-            header::ACCEPT,
-            HeaderValue::from_static("application/json, text/event-stream"),
-        )
-        .body(outgoing.body);
-    if let Some(key) = &deployment.api_key {
-        request = request.bearer_auth(key.expose());
-    }
-    let until = patience.map_or(deadline, |wait| deadline.min(Instant::now() + wait));
-    let sent = timeout_at(until, request.send()).await;
-    let response = match sent {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) if error.is_connect() || error.is_builder() => {
-            return Err(UpstreamError::Unreachable(error.without_url()));
-        }
-        Ok(Err(error)) => return Err(UpstreamError::Broken(error.without_url())),
-        Err(_) => return Err(UpstreamError::Timeout("waiting for its answer")),
-    };
+    let wait = headers_timeout(deployment, outgoing.streamed);
+    let until = wait.map_or(deadline, |wait| deadline.min(Instant::now() + wait));
+    let target = pool.target(&deployment.api_base);
+    let target = target.map_err(UpstreamError::Unreachable)?;
+    let request = request(&target, deployment, outgoing)?;
+    let answer = pool.send(&target, request, until).await;
+    let answer = answer.map_err(|failure| failure.while_doing("waiting for its answer"))?;
+    let (head, body) = answer.into_parts();
     Ok(Answer {
-        status: response.status(),
-        headers: returned(response.headers()),
-        body: AnswerBody::Http(Box::new(response)),
+        status: head.status,
+        headers: returned(&head.headers),
+        body: AnswerBody::Http(body),
         deadline,
     })
 }
 
-#[derive(Deserialize)]
-struct Streamed {
-    #[serde(default)]
-    stream: Option<bool>,
+fn request(
+    target: &Target,
+    deployment: &Deployment,
+    outgoing: Outgoing,
+) -> Result<Request<Full<Bytes>>, UpstreamError> {
+    let mut request = Request::new(Full::new(outgoing.body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.uri.clone();
+    let headers = request.headers_mut();
+    *headers = outgoing.headers;
+    headers.insert(header::HOST, target.host.clone());
+    headers.insert(header::ACCEPT, ACCEPT);
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    let credentials = match &deployment.api_key {
+        Some(key) => Some(bearer(key)?),
+        None => target.credentials.clone(),
+    };
+    if let Some(credentials) = credentials {
+        headers.insert(header::AUTHORIZATION, credentials);
+    }
+    if let Some(credentials) = &target.proxy_credentials {
+        headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
+    }
+    Ok(request)
+}
+
+fn bearer(key: &Secret) -> Result<HeaderValue, UpstreamError> {
+    let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
+    let mut value = value.map_err(|error| UpstreamError::Unreachable(error.into()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// How long to wait for the headers; None where the call's deadline alone
 /// counts. A whole answer has no headers before it is complete, and who
 /// configures a timeout has chosen how long to wait.
-fn headers_timeout(deployment: &Deployment, body: &[u8]) -> Option<Duration> {
-    if deployment.timeout.is_some() {
-        return None;
-    }
-    let streamed = serde_json::from_slice::<Streamed>(body).ok()?.stream?;
-    streamed.then_some(HEADERS_TIMEOUT)
-}
-
-/// Appends to the base's path, whether or not it ends in a slash.
-fn endpoint(base: &Url) -> Url {
-    let mut url = base.clone();
-    let path = format!("{}/chat/completions", base.path().trim_end_matches('/'));
-    url.set_path(&path);
-    url
+fn headers_timeout(deployment: &Deployment, streamed: bool) -> Option<Duration> {
+    (streamed && deployment.timeout.is_none()).then_some(HEADERS_TIMEOUT)
 }
 
 #[cfg(test)]
@@ -95,34 +102,11 @@ mod tests {
             id: "test".to_owned(),
             timeout: None,
         };
-        for (body, expected) in [
-            (r#"{"stream":true,"messages":[]}"#, Some(HEADERS_TIMEOUT)),
-            (r#"{"stream":false}"#, None),
-            (r#"{"stream":null}"#, None),
-            ("{}", None),
-        ] {
+        for (streamed, expected) in [(true, Some(HEADERS_TIMEOUT)), (false, None)] {
             deployment.timeout = None;
-            let found = headers_timeout(&deployment, body.as_bytes());
-            assert_eq!(found, expected, "{body}");
+            assert_eq!(headers_timeout(&deployment, streamed), expected);
             deployment.timeout = Some(Duration::from_secs(600));
-            let found = headers_timeout(&deployment, body.as_bytes());
-            assert_eq!(found, None, "{body}");
-        }
-    }
-
-    #[test]
-    fn the_base_keeps_its_path_and_query() {
-        for (base, expected) in [
-            (
-                "https://api.openai.com/v1",
-                "https://api.openai.com/v1/chat/completions",
-            ),
-            ("http://a:1/v1/", "http://a:1/v1/chat/completions"),
-            ("http://a:1", "http://a:1/chat/completions"),
-            ("http://a/b?c=d", "http://a/b/chat/completions?c=d"),
-        ] {
-            let base = Url::parse(base).expect(base);
-            assert_eq!(endpoint(&base).as_str(), expected);
+            assert_eq!(headers_timeout(&deployment, streamed), None);
         }
     }
 }

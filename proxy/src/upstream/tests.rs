@@ -35,6 +35,7 @@ async fn call<F: Future<Output = ()> + Send + 'static>(
     let client = Client::new().expect("client");
     let outgoing = Outgoing {
         body: Bytes::from_static(b"{}"),
+        streamed: false,
         headers: HeaderMap::new(),
     };
     let target = deployment(&base);
@@ -130,6 +131,7 @@ async fn e3_a_connection_that_breaks_is_told_from_one_that_never_was() {
     drop(closed);
     let outgoing = Outgoing {
         body: Bytes::new(),
+        streamed: false,
         headers: HeaderMap::new(),
     };
     let client = Client::new().expect("client");
