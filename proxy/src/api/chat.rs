@@ -80,7 +80,7 @@ async fn answer(
     let deployment = deployment(state, &caller, &envelope.model)?;
     let call = call(state, &caller, deployment, &envelope, request_id);
     let outgoing = Outgoing {
-        body: envelope.rewritten(&deployment.upstream_model),
+        body: envelope.rewritten(&body, &deployment.upstream_model),
         streamed: envelope.stream,
         headers,
     };

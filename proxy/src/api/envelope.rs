@@ -6,16 +6,19 @@
 //! refused, because two readers could disagree on which one counts.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use self::fields::Fields;
+use self::media::Media;
 use crate::error::ApiError;
 
 mod fields;
+mod media;
 
 /// Deeper JSON than any client sends; a provider's parser may be recursive.
 const DEPTH_MAX: usize = 64;
@@ -41,7 +44,8 @@ const PROMPT: [&str; 6] = [
 ];
 
 /// Fields by which some gateways let a caller choose a host, a credential or
-/// another model than the one that was checked and priced.
+/// another model than the one that was checked and priced. In the order of the
+/// alphabet.
 const REFUSED: [&str; 23] = [
     "api_base",
     "api_key",
@@ -104,7 +108,7 @@ impl<'a> Envelope<'a> {
                 ),
             ));
         }
-        if let Some(name) = REFUSED.into_iter().find(|name| fields.get(name).is_some()) {
+        if let Some(name) = refused(&fields) {
             return Err(ApiError::bad_request(
                 name,
                 format!("{name} is the operator's to choose: leave it out"),
@@ -126,40 +130,63 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// The body for the provider: its own model name, and a stream's usage
-    /// asked for. All else as it came.
-    pub(super) fn rewritten(&self, upstream_model: &str) -> Bytes {
-        let model = Value::from(upstream_model).to_string();
-        let stream_options = self.stream.then(|| self.stream_options());
-        let mut body = BytesMut::new();
-        let mut put = |name: &str, value: &str| {
-            body.put_u8(if body.is_empty() { b'{' } else { b',' });
-            body.put(Value::from(name).to_string().as_bytes());
-            body.put_u8(b':');
-            body.put(value.as_bytes());
-        };
-        for (name, value) in self.fields.iter() {
-            match name {
-                "model" => put(name, &model),
-                "stream_options" if stream_options.is_some() => {}
-                _ => put(name, value.get()),
-            }
+    /// The body for the provider, out of the one that was parsed: its own model
+    /// name, and a stream's usage asked for. All else as it came; a body that is
+    /// right already is not copied.
+    pub(super) fn rewritten(&self, body: &Bytes, upstream_model: &str) -> Bytes {
+        let mut edits = Vec::with_capacity(2);
+        if self.model != upstream_model
+            && let Some(model) = self.fields.get("model")
+        {
+            let name = Value::from(upstream_model).to_string();
+            edits.push((place(body, model), name));
         }
-        if let Some(options) = &stream_options {
-            put("stream_options", options);
+        if self.stream && !self.wants_usage {
+            edits.push(self.usage_asked_for(body));
         }
-        body.put_u8(b'}');
-        body.freeze()
+        if edits.is_empty() {
+            return body.clone();
+        }
+        edits.sort_by_key(|(place, _)| place.start);
+        let more = edits.iter().map(|(_, text)| text.len()).sum::<usize>();
+        let mut edited = BytesMut::with_capacity(body.len() + more);
+        let mut done = 0;
+        for (place, text) in &edits {
+            edited.extend_from_slice(body.get(done..place.start).unwrap_or_default());
+            edited.extend_from_slice(text.as_bytes());
+            done = place.end;
+        }
+        edited.extend_from_slice(body.get(done..).unwrap_or_default());
+        edited.freeze()
     }
 
-    fn stream_options(&self) -> String {
-        let given = self.fields.get("stream_options").map(RawValue::get);
-        let mut options = given
-            .and_then(|given| serde_json::from_str::<Map<String, Value>>(given).ok())
-            .unwrap_or_default();
+    /// In the place of the caller's options, or as the last field of all.
+    fn usage_asked_for(&self, body: &[u8]) -> (Range<usize>, String) {
+        let Some(given) = self.fields.get("stream_options") else {
+            let end = memchr::memrchr(b'}', body).unwrap_or(body.len());
+            let field = r#","stream_options":{"include_usage":true}"#;
+            return (end..end, field.to_owned());
+        };
+        let options = serde_json::from_str::<Option<Map<String, Value>>>(given.get());
+        let mut options = options.ok().flatten().unwrap_or_default();
         options.insert("include_usage".to_owned(), Value::Bool(true));
-        Value::Object(options).to_string()
+        (place(body, given), Value::Object(options).to_string())
     }
+}
+
+/// Where in `body` a value stands that was parsed out of it.
+fn place(body: &[u8], value: &RawValue) -> Range<usize> {
+    let text = value.get();
+    let start = text.as_ptr().addr() - body.as_ptr().addr();
+    start..start + text.len()
+}
+
+/// The first of [`REFUSED`] that is there.
+fn refused(fields: &Fields<'_>) -> Option<&'static str> {
+    let places = fields
+        .iter()
+        .filter_map(|(name, _)| REFUSED.binary_search(&name).ok());
+    places.min().map(|place| REFUSED[place])
 }
 
 fn model<'a>(fields: &Fields<'a>) -> Result<Cow<'a, str>, ApiError> {
@@ -217,11 +244,12 @@ fn choices(fields: &Fields<'_>) -> Result<u64, ApiError> {
 }
 
 fn input_bound(fields: &Fields<'_>) -> Result<u64, ApiError> {
-    let messages = fields
-        .get("messages")
-        .and_then(items)
-        .ok_or_else(|| ApiError::bad_request("messages", "messages must be a list of messages"))?;
-    let media = messages.into_iter().map(media_parts).sum::<u64>();
+    let messages = fields.get("messages").map(RawValue::get);
+    let media = messages.and_then(|messages| serde_json::from_str::<Media>(messages).ok());
+    let Some(Media(media)) = media else {
+        let message = "messages must be a list of messages";
+        return Err(ApiError::bad_request("messages", message));
+    };
     let bytes = PROMPT
         .iter()
         .filter_map(|name| fields.get(name))
@@ -231,34 +259,6 @@ fn input_bound(fields: &Fields<'_>) -> Result<u64, ApiError> {
         .unwrap_or(u64::MAX)
         .saturating_add(FRAMING_TOKENS)
         .saturating_add(media.saturating_mul(MEDIA_TOKENS)))
-}
-
-/// The parts of a message's content that are no text. Every `content` counts,
-/// because two readers could disagree on which of two equal names does.
-fn media_parts(message: &RawValue) -> u64 {
-    let Some(message) = object(message) else {
-        return 0;
-    };
-    let contents = message.iter().filter(|(name, _)| *name == "content");
-    let parts = contents.filter_map(|(_, content)| items(content)).flatten();
-    let media = parts.filter_map(object).filter(|part| !is_text(part));
-    u64::try_from(media.count()).unwrap_or(u64::MAX)
-}
-
-fn is_text(part: &Fields<'_>) -> bool {
-    let mut kinds = part.iter().filter(|(name, _)| *name == "type").peekable();
-    let is_text = |(_, kind): (&str, &RawValue)| {
-        serde_json::from_str(kind.get()).is_ok_and(|fields::Text(kind)| kind == "text")
-    };
-    kinds.peek().is_some() && kinds.all(is_text)
-}
-
-fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(value.get()).ok()
-}
-
-fn object(value: &RawValue) -> Option<Fields<'_>> {
-    serde_json::from_str(value.get()).ok()
 }
 
 /// OpenAI: null is the same as leaving a field out.
@@ -278,21 +278,36 @@ fn optional<'a, T: Deserialize<'a>>(
 /// number; the parser refuses it afterwards.
 fn depth(body: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
-    let (mut in_text, mut escaped) = (false, false);
-    for byte in body {
+    let mut rest = body;
+    while let Some((byte, behind)) = rest.split_first() {
+        rest = behind;
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b'{' | b'[' if !in_text => {
+            b'"' => rest = behind_text(behind),
+            b'{' | b'[' => {
                 depth += 1;
                 deepest = deepest.max(depth);
             }
-            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
     deepest
+}
+
+/// What stands behind the quotation mark that ends a text. Texts are nearly all
+/// of a long body, and most of them hold nothing to stop at.
+fn behind_text(text: &[u8]) -> &[u8] {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
+        let is_end = rest.get(at) == Some(&b'"');
+        // A backslash takes what follows it along.
+        let next = at + if is_end { 1 } else { 2 };
+        rest = rest.get(next..).unwrap_or_default();
+        if is_end {
+            return rest;
+        }
+    }
+    &[]
 }
 
 #[cfg(test)]

@@ -27,9 +27,11 @@ impl<'a> Fields<'a> {
 
     /// The position, from 1, of the first name that stands there already.
     pub(super) fn duplicate(&self) -> Option<usize> {
-        let mut seen = HashSet::new();
-        let is_new = |(name, _): &'_ (Cow<'a, str>, _)| seen.insert(name.to_string());
-        let first = self.0.iter().map(is_new).position(|is_new| !is_new);
+        let mut seen = HashSet::with_capacity(self.0.len());
+        let first = self
+            .0
+            .iter()
+            .position(|(name, _)| !seen.insert(name.as_ref()));
         first.map(|index| index + 1)
     }
 }

@@ -198,25 +198,52 @@ fn nesting_is_bounded_without_recursion() {
 fn only_the_model_changes_in_a_plain_call() {
     let body = r#"{"temperature": 1.10e0 ,"model" : "public","messages":[ {"role":"user","content":"a\u00e9"} ],"seed":12345678901234567890}"#;
     let envelope = Envelope::parse(body.as_bytes()).expect("valid");
-    let expected = r#"{"temperature":1.10e0,"model":"up\"stream","messages":[ {"role":"user","content":"a\u00e9"} ],"seed":12345678901234567890}"#;
-    assert_eq!(&envelope.rewritten("up\"stream")[..], expected.as_bytes());
+    let sent = |model| envelope.rewritten(&Bytes::from_static(body.as_bytes()), model);
+    let expected = body.replace(r#""public""#, r#""up\"stream""#);
+    assert_eq!(sent("up\"stream"), expected);
+    assert_eq!(sent("public"), body);
+}
+
+#[test]
+fn a_body_that_is_right_already_is_not_copied() {
+    let body = Bytes::from(
+        r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#,
+    );
+    let envelope = Envelope::parse(&body).expect("valid");
+    assert_eq!(envelope.rewritten(&body, "m").as_ptr(), body.as_ptr());
+    assert_ne!(envelope.rewritten(&body, "n").as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn the_refused_are_in_the_order_of_the_alphabet() {
+    assert!(REFUSED.is_sorted());
 }
 
 #[test]
 fn a_stream_asks_for_its_usage() {
+    let usage = r#"{"include_usage":true}"#;
     for (given, expected) in [
-        ("", r#"{"include_usage":true}"#),
-        (r#","stream_options":null"#, r#"{"include_usage":true}"#),
         (
-            r#","stream_options":{"include_usage":false,"x":1}"#,
-            r#"{"include_usage":true,"x":1}"#,
+            "",
+            format!(r#", "stream":true,"stream_options":{usage}}} "#),
+        ),
+        (
+            r#","stream_options":null"#,
+            format!(r#","stream_options":{usage}, "stream":true}} "#),
+        ),
+        (
+            r#","stream_options": {"include_usage":false,"x":{}}"#,
+            r#","stream_options": {"include_usage":true,"x":{}}, "stream":true} "#.to_owned(),
         ),
     ] {
-        let body = format!(r#"{{"model":"m","messages":[],"stream":true{given}}}"#);
-        let envelope = Envelope::parse(body.as_bytes()).expect("valid");
-        let sent = serde_json::from_slice::<Value>(&envelope.rewritten("u")).expect("JSON");
-        let expected = serde_json::from_str::<Value>(expected).expect("JSON");
-        assert_eq!(sent["stream_options"], expected, "{given}");
-        assert!(!envelope.wants_usage, "{given}");
+        for model in ["m", "u"] {
+            let body = format!(r#" {{"messages":[],"model":"m"{given}, "stream":true}} "#);
+            let body = Bytes::from(body);
+            let envelope = Envelope::parse(&body).expect("valid");
+            let sent = envelope.rewritten(&body, model);
+            let expected = format!(r#" {{"messages":[],"model":"{model}"{expected}"#);
+            assert_eq!(sent, expected, "{given}");
+            assert!(!envelope.wants_usage, "{given}");
+        }
     }
 }
