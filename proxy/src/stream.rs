@@ -6,4 +6,5 @@
 
 pub(crate) mod meter;
 pub(crate) mod pump;
+mod seen;
 pub(crate) mod sse;

@@ -8,6 +8,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::seen::Seen;
 use crate::price::Usage;
 
 /// A count that no real answer reaches; a provider that reports more is
@@ -51,12 +52,12 @@ struct Chunk {
 #[derive(Deserialize)]
 struct Choice {
     #[serde(default)]
-    delta: Option<Value>,
+    delta: Seen,
     /// In the place of `delta` in a whole answer; some providers send both.
     #[serde(default)]
-    message: Option<Value>,
+    message: Seen,
     #[serde(default)]
-    finish_reason: Option<Value>,
+    finish_reason: Seen,
 }
 
 impl Meter {
@@ -123,27 +124,9 @@ impl Meter {
     }
 
     fn count(&mut self, choice: &Choice) {
-        if choice.finish_reason.as_ref().is_some_and(Value::is_string) {
-            self.finished = true;
-        }
-        for text in choice.delta.iter().chain(&choice.message) {
-            self.unread(text_bytes(text));
-        }
-    }
-}
-
-/// The bytes of every text below `value` that a model can have written; the
-/// names of roles, kinds and calls are the provider's.
-fn text_bytes(value: &Value) -> usize {
-    match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(text_bytes).sum(),
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "role" | "type" | "id"))
-            .map(|(_, value)| text_bytes(value))
-            .sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        self.finished |= choice.finish_reason.is_text;
+        self.unread(choice.delta.bytes);
+        self.unread(choice.message.bytes);
     }
 }
 
