@@ -213,7 +213,16 @@ fn stream(
 fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
     let settlement = settlement(&sent.hold, meter, ending, sent.input_bound, sent.status);
     let call = sent.hold.call();
-    tracing::info!(
+    if settlement.estimated {
+        tracing::info!(
+            request_id = %call.request_id,
+            cost_nanousd = settlement.cost.nanos(),
+            "a call is charged an estimate, because the provider's count is not known"
+        );
+    }
+    // Below what is usually shown: the usage row says the same, and a line for each
+    // call costs a fifth of all that the gateway does for it.
+    tracing::debug!(
         request_id = %call.request_id,
         model = %call.model,
         status = sent.status,
