@@ -103,14 +103,23 @@ pub(crate) async fn authenticate_again(
 }
 
 async fn by_hash(state: &AppState, hash: KeyHash, peer: Peer) -> Result<Caller, ApiError> {
-    let found = state.keys.find(hash, state.store.key(hash)).await?;
-    let mut key = found.ok_or_else(|| unknown(hash))?;
+    let mut key = match state.keys.get(hash) {
+        Some(key) => key,
+        None => load(state, hash).await?,
+    };
     if key.value_ends_at.is_some() {
-        key = behind(state, hash, &key).await?;
+        key = Box::pin(behind(state, hash, &key)).await?;
     }
     check(state, &key, peer)?;
     still_works(state, &key, key.value_ends_at)?;
     Ok(Caller::Key(key))
+}
+
+/// Apart, because it is seldom needed: a question to the store is twenty times as
+/// large as all else that a call keeps in memory while it waits.
+async fn load(state: &AppState, hash: KeyHash) -> Result<Arc<Key>, ApiError> {
+    let found = Box::pin(state.keys.find(hash, state.store.key(hash))).await?;
+    found.ok_or_else(|| unknown(hash))
 }
 
 /// The key as it stands now behind the earlier value `hash`. What the cache

@@ -82,6 +82,11 @@ impl Cache {
         }))
     }
 
+    /// The key from memory, if it is there and good.
+    pub(crate) fn get(&self, hash: KeyHash) -> Option<Arc<Key>> {
+        self.known(hash, TRUST)
+    }
+
     /// The key from memory, else from `load`; remembered when it exists and
     /// nothing changed in the meantime. Where `load` fails, what is in memory is
     /// good for a little longer.
@@ -93,11 +98,11 @@ impl Cache {
         hash: KeyHash,
         load: impl Future<Output = Result<Option<Key>, E>>,
     ) -> Result<Option<Arc<Key>>, E> {
-        if let Some(key) = self.known(hash, TRUST) {
+        if let Some(key) = self.get(hash) {
             return Ok(Some(key));
         }
         let _turn = self.0.loads[place(hash)].lock().await;
-        if let Some(key) = self.known(hash, TRUST) {
+        if let Some(key) = self.get(hash) {
             return Ok(Some(key));
         }
         let generation = self.shard(hash).generation;

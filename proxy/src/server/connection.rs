@@ -36,7 +36,7 @@ pub(super) async fn serve(stream: TcpStream, routes: Routes, tasks: &Tasks) {
         request.extensions_mut().insert(peer);
         let (routes, activity) = (&routes, activity.clone());
         async move {
-            let answer = contained(routes.answer(request.map(Body::new))).await;
+            let answer = contained(Box::pin(routes.answer(request.map(Body::new)))).await;
             Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });

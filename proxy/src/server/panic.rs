@@ -4,7 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::Pin,
     task::Poll,
 };
 
@@ -13,8 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use crate::error::ApiError;
 
 /// The answer, or 500 when making it panicked.
-pub(super) async fn contained(answering: impl Future<Output = Response>) -> Response {
-    let mut answering = pin!(answering);
+pub(super) async fn contained(mut answering: Pin<Box<impl Future<Output = Response>>>) -> Response {
     // What the future shares with others is guarded by locks that are not
     // poisoned or by channels, so nothing half-changed is seen afterwards.
     let outcome = poll_fn(|context| {
@@ -36,13 +35,15 @@ mod tests {
 
     #[tokio::test]
     async fn i2_a_panic_is_one_requests_500() {
-        let answer = contained(async {
+        let answer = contained(Box::pin(async {
             tokio::task::yield_now().await;
             panic!("on purpose")
-        });
+        }));
         assert_eq!(answer.await.status(), 500);
         assert_eq!(
-            contained(async { "fine".into_response() }).await.status(),
+            contained(Box::pin(async { "fine".into_response() }))
+                .await
+                .status(),
             200
         );
     }

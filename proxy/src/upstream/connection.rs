@@ -39,13 +39,14 @@ pub(super) enum SendError {
 }
 
 impl Connection {
-    pub(super) async fn over(wire: Box<dyn Wire>) -> Result<Self, hyper::Error> {
+    pub(super) async fn over(wire: Box<dyn Wire>) -> Result<Box<Self>, hyper::Error> {
         let (sender, driver) = http1::handshake(wire).await?;
-        Ok(Self {
+        // It goes from call to call and through the pool, and is large.
+        Ok(Box::new(Self {
             sender,
             driver: Some(driver),
             patience: Patience::default(),
-        })
+        }))
     }
 
     /// Sends one request and waits for the answer's head.

@@ -42,14 +42,14 @@ pub(super) struct Target {
     to: Uri,
     proxy: Option<Intercept>,
     /// The one used last is at the back.
-    idle: Mutex<VecDeque<(Instant, Connection)>>,
+    idle: Mutex<VecDeque<(Instant, Box<Connection>)>>,
 }
 
 /// An answer's body, with the connection it comes by.
 #[derive(Debug)]
 pub(super) struct Body {
     incoming: Incoming,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     target: Arc<Target>,
 }
 
@@ -161,7 +161,7 @@ impl Target {
     }
 
     /// The youngest that is still open: the others get a chance to grow old.
-    async fn take_idle(&self) -> Option<Connection> {
+    async fn take_idle(&self) -> Option<Box<Connection>> {
         loop {
             let (since, mut connection) = self.idle().pop_back()?;
             if since.elapsed() < IDLE_TIMEOUT && connection.is_free().await {
@@ -173,7 +173,7 @@ impl Target {
     fn answered(
         self: &Arc<Self>,
         answer: Response<Incoming>,
-        connection: Connection,
+        connection: Box<Connection>,
     ) -> Response<Body> {
         answer.map(|incoming| Body {
             incoming,
@@ -182,7 +182,7 @@ impl Target {
         })
     }
 
-    fn idle(&self) -> MutexGuard<'_, VecDeque<(Instant, Connection)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Instant, Box<Connection>)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -209,7 +209,7 @@ impl Body {
     }
 }
 
-fn forget_old(idle: &mut VecDeque<(Instant, Connection)>) {
+fn forget_old(idle: &mut VecDeque<(Instant, Box<Connection>)>) {
     while idle
         .front()
         .is_some_and(|(since, _)| since.elapsed() >= IDLE_TIMEOUT)
