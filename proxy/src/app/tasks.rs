@@ -62,15 +62,14 @@ impl Tasks {
     ///
     /// # Errors
     /// `TaskLost` when the work panicked.
-    pub(crate) async fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, TaskLost> {
-        let outliving = Outliving {
+    ) -> impl Future<Output = Result<T, TaskLost>> {
+        Outliving {
             work: Some(Box::pin(work)),
             tasks: self,
-        };
-        outliving.await
+        }
     }
 
     /// Tells everyone that the process is going down.

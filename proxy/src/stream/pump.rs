@@ -25,6 +25,9 @@ const CHUNK_BYTES_MAX: usize = 16 * 1024;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 const DRAIN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How long a finished stream may take to end its HTTP message as well.
+const FRAMING_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// How long a caller whose key has ended may take to read that.
 const TELL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,7 @@ impl Pump {
                         break Ending::Cut;
                     }
                     if self.done {
+                        self.read_framing().await;
                         break Ending::Ended;
                     }
                 }
@@ -128,6 +132,15 @@ impl Pump {
             }
         };
         (self.meter, ending)
+    }
+
+    /// The caller has all of it. What is left is the end of the last chunk of HTTP,
+    /// without which the connection to the provider could serve no other call.
+    async fn read_framing(&mut self) {
+        self.caller = None;
+        let end = self.answer.next();
+        // Whatever comes in its place, or nothing, ends the connection.
+        let _end = tokio::time::timeout(FRAMING_TIMEOUT, end).await;
     }
 
     async fn step(&mut self) -> Step {

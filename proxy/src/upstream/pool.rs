@@ -105,7 +105,8 @@ impl Pool {
             }
         }
         let proxy = target.proxy.as_ref();
-        let wire = self.connector.connect(&target.to, proxy, until).await;
+        // Apart, because it is seldom needed, and large.
+        let wire = Box::pin(self.connector.connect(&target.to, proxy, until)).await;
         let wire = wire.map_err(Failure::Unreachable)?;
         let unreachable = |error: hyper::Error| Failure::Unreachable(error.into());
         let mut connection = Connection::over(wire).await.map_err(unreachable)?;

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::extract::Request;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -145,4 +147,13 @@ async fn b6_a_model_without_a_price_is_refused_to_every_key_with_a_cap() {
     }
     let key = generate(&gateway, &json!({})).await;
     assert_eq!(call(&gateway, &key, &body).await.status, 200, "no cap");
+}
+
+#[tokio::test]
+async fn what_a_waiting_call_keeps_in_memory_is_small() {
+    let gateway = start().await;
+    let request = Request::new(Body::empty());
+    // It is moved more than once before it waits.
+    let call = super::answered(&gateway.state, request);
+    assert!(size_of_val(&call) <= 8 * 1024, "{}", size_of_val(&call));
 }
