@@ -1,103 +1,71 @@
 //! The closed loop: as many calls under way as there are connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::LocalSet;
 
+use crate::tally::Tally;
 use crate::target::Target;
 use crate::wire::Connection;
 
-/// What calls came to.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) micros: Vec<u32>,
-    /// By status; 0 where a connection broke.
-    pub(crate) refused: std::collections::BTreeMap<u16, u64>,
+/// When no further call begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Elapsed(Duration),
+    /// So many calls were made, which are the first so many keys' first calls.
+    Calls(usize),
 }
 
-impl Tally {
-    pub(crate) fn count(&mut self, status: u16, took: Duration) {
-        if status == 200 {
-            self.micros
-                .push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
-        } else {
-            *self.refused.entry(status).or_default() += 1;
-        }
-    }
-
-    /// Rates in 1/s, times in microseconds.
-    pub(crate) fn report(&mut self, elapsed: Duration) -> Value {
-        self.micros.sort_unstable();
-        let rank = |part: f64| {
-            #[expect(
-                clippy::cast_precision_loss,
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a rank among a few million"
-            )]
-            let at = (self.micros.len().saturating_sub(1) as f64 * part) as usize;
-            self.micros.get(at)
-        };
-        json!({
-            "answered": self.micros.len(),
-            "refused": self.refused.iter().map(|(status, count)| (status.to_string(), count)).collect::<std::collections::BTreeMap<_, _>>(),
-            "seconds": elapsed.as_secs_f64(),
-            "p50_us": rank(0.5),
-            "p99_us": rank(0.99),
-        })
-    }
-}
-
-pub(crate) async fn run(
-    target: Target,
-    connections: usize,
-    length: Duration,
-) -> Result<Value, Error> {
+pub(crate) async fn run(target: Target, connections: usize, until: Until) -> Result<Value, Error> {
     let tally = Rc::new(RefCell::new(Tally::default()));
+    let next = Rc::new(Cell::new(0));
     let started = Instant::now();
     let local = LocalSet::new();
-    for at in 0..connections {
-        let (target, tally) = (target.clone(), Rc::clone(&tally));
-        // Each connection goes through the keys from a place of its own.
-        local.spawn_local(
-            async move { call_until(&target, &tally, at * 7919, started + length).await },
-        );
+    for _ in 0..connections {
+        let (target, tally, next) = (target.clone(), Rc::clone(&tally), Rc::clone(&next));
+        local.spawn_local(async move {
+            let mut connection = None;
+            loop {
+                let at = next.replace(next.get() + 1);
+                let begun = Instant::now();
+                let is_over = match until {
+                    Until::Elapsed(length) => begun - started >= length,
+                    Until::Calls(count) => at >= count,
+                };
+                if is_over {
+                    return;
+                }
+                let status = call(&target, at, &mut connection).await;
+                tally.borrow_mut().count(status, begun.elapsed());
+            }
+        });
     }
     local.await;
     Ok(tally.borrow_mut().report(started.elapsed()))
 }
 
-async fn call_until(target: &Target, tally: &RefCell<Tally>, first: usize, end: Instant) {
-    let mut connection = None;
-    let mut at = first;
-    while Instant::now() < end {
-        let begun = Instant::now();
-        let status = call(target, at, &mut connection).await.unwrap_or(0);
-        if status == 0 {
-            connection = None;
-        }
-        tally.borrow_mut().count(status, begun.elapsed());
-        at += 1;
+/// One call's status, 0 where the connection broke. The connection is opened
+/// where there is none.
+pub(crate) async fn call(target: &Target, at: usize, connection: &mut Option<Connection>) -> u16 {
+    let status = try_call(target, at, connection).await.unwrap_or(0);
+    if status == 0 {
+        *connection = None;
     }
+    status
 }
 
-/// One call; the connection is opened where there is none.
-pub(crate) async fn call(
+async fn try_call(
     target: &Target,
     at: usize,
     connection: &mut Option<Connection>,
 ) -> Result<u16, Error> {
-    let connection = match connection {
-        Some(connection) => connection,
-        None => connection.insert(Connection::open(target.address).await?),
-    };
+    let connection = Connection::reuse(connection, target.address).await?;
     connection.send(target.request(at)).await?;
-    let head = connection.head().await?;
-    let head = head.ok_or_else(|| Error::from(std::io::ErrorKind::UnexpectedEof))?;
+    let head = connection.answer().await?;
     connection.body(head, |_| {}).await?;
     Ok(head.status)
 }

@@ -6,6 +6,7 @@ mod closed;
 mod open;
 mod provider;
 mod streams;
+mod tally;
 mod target;
 mod wire;
 
@@ -17,7 +18,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::target::Target;
+use self::closed::Until;
+use self::target::{Call, Target};
 
 #[derive(Debug, Parser)]
 #[command(arg_required_else_help = true)]
@@ -39,8 +41,11 @@ enum Command {
         target: TargetArguments,
         #[arg(long)]
         connections: usize,
-        #[arg(long)]
-        seconds: u64,
+        #[arg(long, value_parser = seconds, required_unless_present = "calls")]
+        seconds: Option<Duration>,
+        /// So many calls instead of so many seconds.
+        #[arg(long, conflicts_with = "seconds")]
+        calls: Option<usize>,
     },
     /// Calls are due at a fixed rate, and a late one counts from when it was due.
     Open {
@@ -48,17 +53,20 @@ enum Command {
         target: TargetArguments,
         #[arg(long)]
         connections: usize,
-        #[arg(long)]
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
         rate: u32,
-        #[arg(long)]
-        seconds: u64,
+        #[arg(long, value_parser = seconds)]
+        seconds: Duration,
     },
-    /// Streamed calls side by side, each of as many frames as the provider sends.
+    /// Streamed calls side by side, each followed by the next.
     Streams {
         #[command(flatten)]
         target: TargetArguments,
         #[arg(long)]
         count: usize,
+        /// When no further stream begins.
+        #[arg(long, value_parser = seconds)]
+        seconds: Duration,
     },
 }
 
@@ -72,6 +80,16 @@ struct TargetArguments {
     /// The prompt's length in bytes.
     #[arg(long, default_value_t = 100)]
     prompt: usize,
+    #[arg(long, default_value = "bench")]
+    model: String,
+    /// A line for the head of each call, as `name: value`.
+    #[arg(long = "header")]
+    headers: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let count: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    Duration::try_from_secs_f64(count).map_err(|error| error.to_string())
 }
 
 fn main() -> ExitCode {
@@ -86,6 +104,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> std::io::Result<()> {
+    open::finest_timer();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -96,10 +115,14 @@ fn run(command: Command) -> std::io::Result<()> {
                 target,
                 connections,
                 seconds,
+                calls,
             } => {
+                let until = match calls {
+                    Some(count) => Until::Calls(count),
+                    None => Until::Elapsed(seconds.unwrap_or_default()),
+                };
                 let target = target.read(false)?;
-                let report = closed::run(target, connections, Duration::from_secs(seconds)).await?;
-                Ok(Some(report))
+                closed::run(target, connections, until).await.map(Some)
             }
             Command::Open {
                 target,
@@ -108,12 +131,17 @@ fn run(command: Command) -> std::io::Result<()> {
                 seconds,
             } => {
                 let target = target.read(false)?;
-                let length = Duration::from_secs(seconds);
-                open::run(target, connections, rate, length).await.map(Some)
+                open::run(target, connections, rate, seconds)
+                    .await
+                    .map(Some)
             }
-            Command::Streams { target, count } => {
-                streams::run(target.read(true)?, count).await.map(Some)
-            }
+            Command::Streams {
+                target,
+                count,
+                seconds,
+            } => streams::run(target.read(true)?, count, seconds)
+                .await
+                .map(Some),
         }
     })?;
     match report {
@@ -123,8 +151,14 @@ fn run(command: Command) -> std::io::Result<()> {
 }
 
 impl TargetArguments {
-    fn read(self, streamed: bool) -> std::io::Result<Target> {
+    fn read(self, is_streamed: bool) -> std::io::Result<Target> {
         let keys = std::fs::read_to_string(self.keys)?;
-        Target::new(self.address, keys.lines(), self.prompt, streamed)
+        let call = Call {
+            model: self.model,
+            prompt_bytes: self.prompt,
+            is_streamed,
+            headers: self.headers,
+        };
+        Target::new(self.address, keys.lines(), &call)
     }
 }

@@ -1,5 +1,5 @@
-//! A provider that has thought already: 680 bytes of JSON, or a hundred frames,
-//! one every 10 ms, with the usage in the last.
+//! A provider that has thought already: 680 bytes of JSON, or a hundred events,
+//! one every 10 ms, with the usage in the last, and the event that ends them.
 
 use std::io::Error;
 use std::net::SocketAddr;
@@ -12,8 +12,10 @@ use tokio::time::{Instant, interval_at};
 
 use crate::wire::Connection;
 
-pub(crate) const FRAMES: usize = 100;
-const FRAME_EVERY: Duration = Duration::from_millis(10);
+const FRAMES: usize = 100;
+/// With `[DONE]`.
+pub(crate) const EVENTS: usize = FRAMES + 1;
+pub(crate) const FRAME_EVERY: Duration = Duration::from_millis(10);
 const BODY_BYTES: usize = 680;
 
 pub(crate) async fn serve(listen: SocketAddr) -> Result<(), Error> {
@@ -39,7 +41,7 @@ async fn converse(stream: TcpStream) -> Result<(), Error> {
         let mut is_streamed = false;
         connection
             .body(head, |body| {
-                is_streamed = memmem::find(body, br#""stream":true"#).is_some()
+                is_streamed |= memmem::find(body, br#""stream":true"#).is_some()
             })
             .await?;
         if is_streamed {

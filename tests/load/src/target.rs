@@ -14,25 +14,50 @@ pub(crate) struct Target {
     requests: Rc<[Box<[u8]>]>,
 }
 
+/// What all calls have in common.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) model: String,
+    pub(crate) prompt_bytes: usize,
+    pub(crate) is_streamed: bool,
+    /// Lines of the head beside the usual.
+    pub(crate) headers: Vec<String>,
+}
+
+impl Call {
+    /// What is streamed asks for its usage, so that the same events come from
+    /// who would leave it out and from who wouldn't.
+    fn body(&self) -> String {
+        let prompt = "lorem ipsum ".repeat(self.prompt_bytes / 12 + 1);
+        let mut body = json!({
+            "model": self.model,
+            "stream": self.is_streamed,
+            "max_tokens": 64,
+            "messages": [{"role": "user", "content": &prompt[..self.prompt_bytes]}],
+        });
+        if self.is_streamed {
+            body["stream_options"] = json!({"include_usage": true});
+        }
+        body.to_string()
+    }
+}
+
 impl Target {
     pub(crate) fn new<'a>(
         address: SocketAddr,
         keys: impl Iterator<Item = &'a str>,
-        prompt_bytes: usize,
-        streamed: bool,
+        call: &Call,
     ) -> Result<Self, Error> {
-        let prompt = "lorem ipsum ".repeat(prompt_bytes / 12 + 1);
-        let body = json!({
-            "model": "bench",
-            "stream": streamed,
-            "max_tokens": 64,
-            "messages": [{"role": "user", "content": &prompt[..prompt_bytes]}],
-        })
-        .to_string();
+        let body = call.body();
+        let mut more = String::new();
+        for line in &call.headers {
+            more.push_str(line);
+            more.push_str("\r\n");
+        }
         let request = |key: &str| {
             let head = format!(
                 "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
-                 content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                 content-type: application/json\r\n{more}content-length: {}\r\n\r\n",
                 body.len()
             );
             [head.as_bytes(), body.as_bytes()]

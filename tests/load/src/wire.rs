@@ -29,7 +29,7 @@ enum Body {
 }
 
 impl Connection {
-    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Error> {
+    async fn open(address: SocketAddr) -> Result<Self, Error> {
         Self::new(TcpStream::connect(address).await?)
     }
 
@@ -41,8 +41,25 @@ impl Connection {
         })
     }
 
+    /// The connection in `kept`, or a new one.
+    pub(crate) async fn reuse(
+        kept: &mut Option<Self>,
+        address: SocketAddr,
+    ) -> Result<&mut Self, Error> {
+        match kept {
+            Some(connection) => Ok(connection),
+            None => Ok(kept.insert(Self::open(address).await?)),
+        }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.stream.write_all(bytes).await
+    }
+
+    /// The head of what must still come.
+    pub(crate) async fn answer(&mut self) -> Result<Head, Error> {
+        let head = self.head().await?;
+        head.ok_or_else(|| Error::from(ErrorKind::UnexpectedEof))
     }
 
     /// None at the end of the connection.
@@ -60,7 +77,7 @@ impl Connection {
         Ok(Some(head))
     }
 
-    /// Reads a body to its end; `seen` is given each piece, framing included.
+    /// Reads a body to its end; `seen` is given each piece, without its framing.
     pub(crate) async fn body(
         &mut self,
         head: Head,
@@ -76,16 +93,35 @@ impl Connection {
                 Ok(())
             }
             Body::Chunks => loop {
-                const END: &[u8] = b"0\r\n\r\n";
-                let is_last = self.buffer.ends_with(END);
-                seen(&self.buffer);
-                self.buffer.clear();
-                if is_last {
+                let size = self.chunk_size().await?;
+                while self.buffer.len() < size + 2 {
+                    self.fill_or_fail().await?;
+                }
+                if size > 0 {
+                    seen(&self.buffer[..size]);
+                }
+                self.buffer.drain(..size + 2);
+                if size == 0 {
                     return Ok(());
                 }
-                self.fill_or_fail().await?;
             },
         }
+    }
+
+    /// Reads the line before a chunk. Nobody here sends extensions or trailers.
+    async fn chunk_size(&mut self) -> Result<usize, Error> {
+        let end = loop {
+            if let Some(end) = memmem::find(&self.buffer, b"\r\n") {
+                break end;
+            }
+            self.fill_or_fail().await?;
+        };
+        let size = std::str::from_utf8(&self.buffer[..end])
+            .ok()
+            .and_then(|text| usize::from_str_radix(text, 16).ok())
+            .ok_or_else(|| Error::new(ErrorKind::InvalidData, "no length of a chunk"))?;
+        self.buffer.drain(..end + 2);
+        Ok(size)
     }
 
     async fn fill_or_fail(&mut self) -> Result<(), Error> {
@@ -127,4 +163,49 @@ fn parse(head: &[u8]) -> Result<Head, Error> {
         }
     }
     Ok(Head { status, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::Connection;
+
+    #[tokio::test]
+    async fn messages_are_read_one_after_another_however_they_are_cut() {
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+            10\r\n0\r\n\r\n0\r\n\r\nabcdef\r\n1\r\nx\r\n0\r\n\r\n\
+            HTTP/1.1 422 No\r\ncontent-length: 3\r\n\r\nabc";
+        for length in [1, 2, 7, text.len()] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let write = async {
+                let mut stream = listener.accept().await.unwrap().0;
+                stream.set_nodelay(true).unwrap();
+                for piece in text.as_bytes().chunks(length) {
+                    stream.write_all(piece).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+            };
+            let read = async {
+                let mut connection =
+                    Connection::new(TcpStream::connect(address).await.unwrap()).unwrap();
+                let mut found = Vec::new();
+                while let Some(head) = connection.head().await.unwrap() {
+                    let mut body = Vec::new();
+                    let seen = |piece: &[u8]| body.extend_from_slice(piece);
+                    connection.body(head, seen).await.unwrap();
+                    found.push((head.status, String::from_utf8(body).unwrap()));
+                }
+                found
+            };
+            let (found, ()) = tokio::join!(read, write);
+            let whole = [
+                (200, "0\r\n\r\n0\r\n\r\nabcdefx".to_owned()),
+                (422, "abc".to_owned()),
+            ];
+            assert_eq!(found, whole, "in pieces of {length}");
+        }
+    }
 }
