@@ -1,40 +1,54 @@
 #!/usr/bin/env bash
-# Usage: scripts/bench.sh [NAME…]
+# Usage: scripts/bench.sh [--write-docs] [NAME…]
 #
-# Measures, in one run and interleaved, and prints ratios with their targets as
-# a table and as target/bench/latest.json. Asserts nothing: a target that is not
-# met is shown as such. About ten minutes once everything is built.
-#   creds   issuing through a real Vault, against the same engine on Vault's Go
-#           SDK (tests/yardstick): latency, rate, memory, start, revocation
-#   gateway calls beside nginx, governed beside not, and with many keys
-#   ledger  processor time a call, and memory a cached key
-# Without a name it runs all. ROUNDS (5) says how often each case is measured.
+# Measures, interleaved, and prints ratios with their targets as a table, which
+# target/bench/latest.json keeps (previous.json: the run before). Asserts nothing:
+# a target that is not met is shown as such. A call that fails ends the run.
+#   creds    issuing through a real Vault, against the same engine on Vault's Go
+#            SDK (tests/yardstick): latency, rate, memory, start, revocation
+#   calls    processor time, rate and latency of calls beside nginx, governed on
+#            SQLite and on PostgreSQL beside not, large bodies, many keys
+#   streams  time to the first event and processor time an event beside nginx
+#   memory   idle, with many connections, streams and keys; start; binary
+#   budget   what a budget of exactly so many calls admits at once
+#   rivals   processor time a call of LiteLLM, Portkey and litellm-rs
+#   scale    three gateways on one PostgreSQL beside one
+#   ledger   processor time a call, and memory a cached key
+# Without a name it runs all: less than 40 minutes with its builds, once what
+# scripts/servers.sh fetches is there. `gateway` is all but creds and ledger.
+# --write-docs puts what was measured into docs/performance.md and docs/scale.md;
+# without a name it measures nothing anew.
+# ROUNDS (5) says how often each case is measured, WINDOW (5) for how many seconds.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
 . "$repo/scripts/lib/say.sh"
 cd "$repo"
 
-names=("$@")
-[ "${#names[@]}" -gt 0 ] || names=(creds gateway ledger)
-for name in "${names[@]}"; do
+GATEWAY=(calls streams memory budget rivals scale)
+names=()
+write_docs=
+for name in "$@"; do
   case $name in
-    creds | gateway | ledger) ;;
+    --write-docs) write_docs=1 ;;
+    gateway) names+=("${GATEWAY[@]}") ;;
+    creds | calls | streams | memory | budget | rivals | scale | ledger) names+=("$name") ;;
     *)
-      sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,22s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
 done
+[ "$#" -gt 0 ] || names=(creds "${GATEWAY[@]}" ledger)
 
 target=${CARGO_TARGET_DIR:-$repo/target}
 out=$target/bench
 mkdir -p "$out/bin"
+need python3 python3
 
 build_creds() {
   command -v go >/dev/null 2>&1 || fail "the yardstick needs go 1.25 or newer"
   need openssl openssl
-  need python3 python3
   (cd tests/yardstick && CGO_ENABLED=0 go build -ldflags '-s -w' -o "$out/bin/" ./...) || return
   cargo build --release --locked --quiet -p vault-plugin-secrets-litellm || return
   cp "$target/release/vault-plugin-secrets-litellm" "$out/bin/"
@@ -44,25 +58,43 @@ build_creds() {
 build_gateway() {
   need nginx nginx-light
   need taskset util-linux
-  need python3 python3
   cargo build --release --locked --quiet -p llm-proxy -p load || return
   cp "$target/release/llm-proxy" "$target/release/load" "$out/bin/"
+  postgres=$(scripts/servers.sh postgres)
 }
 
+# What does not install is left out, and its row says so.
+rivals=()
+obtain_rivals() {
+  local name folder
+  for name in LiteLLM Portkey litellm-rs; do
+    if folder=$(scripts/servers.sh "${name,,}"); then
+      rivals+=(--rival "$name=$folder")
+    else
+      say "$name does not install: it is left out"
+    fi
+  done
+}
+
+options=(--rounds "${ROUNDS:-5}" --json "$out/latest.json")
+[ "${#names[@]}" = 0 ] || [ ! -e "$out/latest.json" ] || cp "$out/latest.json" "$out/previous.json"
+is_built=
 for name in "${names[@]}"; do
   case $name in
     creds)
       timed "building what creds compares" build_creds || fail "the build failed"
-      timed "creds" python3 tests/bench/creds.py --vault "$vault" --bin "$out/bin" --rounds "${ROUNDS:-5}" \
-        --json "$out/latest.json"
-      ;;
-    gateway)
-      timed "building what gateway compares" build_gateway || fail "the build failed"
-      timed "gateway" python3 tests/bench/gateway.py --bin "$out/bin" --rounds "${ROUNDS:-5}" \
-        --json "$out/latest.json"
+      timed "creds" python3 tests/bench/creds.py --vault "$vault" --bin "$out/bin" "${options[@]}"
       ;;
     ledger)
-      timed "ledger" tests/bench/ledger.sh "$out/ledger.json"
+      timed "ledger" python3 tests/bench/ledger.py --calls "${CALLS:-100000}" --json "$out/latest.json"
+      ;;
+    *)
+      [ -n "$is_built" ] || timed "building the gateway" build_gateway || fail "the build failed"
+      is_built=1
+      [ "$name" != rivals ] || obtain_rivals
+      timed "$name" python3 tests/bench/gateway.py "$name" --bin "$out/bin" --postgres "$postgres" \
+        --seconds "${WINDOW:-5}" "${rivals[@]}" "${options[@]}"
       ;;
   esac
 done
+[ -z "$write_docs" ] || timed "writing the documents" python3 tests/bench/docs.py --json "$out/latest.json"

@@ -68,6 +68,13 @@ nothing_undone() {
     -- '*.rs' '*.sh' '*.py' '*.proto' ':!scripts/check.sh' >&2
 }
 
+# Nothing compiles Python before it runs, and the benchmarks run seldom.
+python() {
+  need python3 python3
+  git ls-files -z --cached --others --exclude-standard -- '*.py' \
+    | xargs -0 python3 -c 'import sys; [compile(open(path).read(), path, "exec") for path in sys.argv[1:]]'
+}
+
 # Each promise of the README is named by its id, and a test begins with that id.
 promises() {
   local id missing=0
@@ -110,6 +117,7 @@ check "licences, bans, sources" dependencies
 check "advisories" advisories
 check "unused crates" unused
 check "packages" packages
+check "Python compiles" python
 check "size budget" size_budget
 check "nothing undone" nothing_undone
 check "a test for each promise" promises

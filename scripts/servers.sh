@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Usage: scripts/servers.sh vault|bao|postgres|openai|litellm
+# Usage: scripts/servers.sh vault|bao|postgres|openai|litellm|portkey|litellm-rs
 #
 # Prints the path of a real server (or client) after obtaining it: what is on
 # PATH is preferred, then what an earlier run has cached, then it is built or
@@ -9,6 +9,8 @@
 #   postgres    the folder that holds initdb and postgres
 #   openai      a Python that can `import openai`
 #   litellm     the folder of a stock LiteLLM proxy, as its setup.sh describes it
+#   portkey, litellm-rs
+#               the folder of another gateway that scripts/bench.sh compares with
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -16,6 +18,7 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 
 VAULT_VERSION=1.21.0
 OPENBAO_VERSION=2.7.2
+LITELLM_RS_VERSION=0.9.0
 OPENBAO_LINUX_X86_64_SHA256=db79307a35a21e59753ae5e8bb45f0ff3f71e04bfa3d3627bf984e4b77bb7866
 servers=$CACHE/servers
 export PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -114,11 +117,40 @@ obtain_litellm() {
   echo "$root"
 }
 
+obtain_portkey() {
+  local source=$repo/tests/servers/portkey root
+  root=$servers/portkey-$(sha256sum "$source/package-lock.json" | cut -c1-12)
+  if [ ! -e "$root/complete" ]; then
+    need node nodejs
+    need npm npm
+    say "installing Portkey's gateway"
+    rm -rf "$root"
+    mkdir -p "$root"
+    cp "$source"/package*.json "$root/"
+    (cd "$root" && npm ci --silent --no-audit --no-fund --ignore-scripts --omit=dev) >&2 \
+      || fail "installing Portkey's gateway failed"
+    touch "$root/complete"
+  fi
+  echo "$root"
+}
+
+obtain_litellm-rs() {
+  local root=$servers/litellm-rs-$LITELLM_RS_VERSION
+  if [ ! -x "$root/bin/gateway" ]; then
+    say "building litellm-rs $LITELLM_RS_VERSION, once: 10 to 20 minutes"
+    (cd / && env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$root" \
+      --version "=$LITELLM_RS_VERSION" --features sqlite --bin gateway litellm-rs) >&2 \
+      || fail "building litellm-rs failed"
+    say "litellm-rs $LITELLM_RS_VERSION is built"
+  fi
+  echo "$root"
+}
+
 name=${1:-}
 case $name in
-  vault | bao | postgres | openai | litellm) ;;
+  vault | bao | postgres | openai | litellm | portkey | litellm-rs) ;;
   *)
-    sed -n '2,12s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -17,7 +17,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import Figures, Row, cpu_seconds, processor_times, report, resident_mib, tell_stolen, wait_until
+from measure import Figures, cpu_seconds, resident_mib, tell_busy, wait_until
+from report import Row, report
 
 OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
 LEASES_BEFORE_MEMORY = 8_000
@@ -149,10 +150,11 @@ def measure(server, figures, rounds, certificate):
     for engine in (OURS, YARDSTICK):
         server.issue(engine, 16, LEASES_BEFORE_MEMORY)
         figures.add("resident MiB after 8,000 leases", engine, resident_mib(server.plugin_pid(engine)))
-    for number in range(rounds):
+    issued = LEASES_BEFORE_MEMORY
+    for number in figures.rounds(rounds):
         # Who goes first changes, so that neither has the warmer machine.
         order = (OURS, YARDSTICK) if number % 2 == 0 else (YARDSTICK, OURS)
-        before = processor_times()
+        issued += 4_001
         for engine in order:
             figures.add("creds p50 c=1 (µs)", engine, server.issue(engine, 1, 1_000)[1])
         for engine in order:
@@ -170,12 +172,10 @@ def measure(server, figures, rounds, certificate):
             server.call("PUT", "sys/plugins/reload/backend", {"mounts": [f"{engine}/"]})
             server.call("GET", f"{engine}/creds/app")
             figures.add("reload and first read (ms)", engine, (time.perf_counter() - started) * 1000)
-        tell_stolen(number + 1, before)
     for engine in (YARDSTICK, OURS):
-        leases = LEASES_BEFORE_MEMORY + rounds * 4_001
         started = time.perf_counter()
         server.call("PUT", f"sys/leases/revoke-prefix/{engine}/creds/app", {"sync": True})
-        figures.add("revokes/s by prefix", engine, leases / (time.perf_counter() - started))
+        figures.add("revokes/s by prefix", engine, issued / (time.perf_counter() - started))
 
 
 def main():
@@ -185,6 +185,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
+    tell_busy()
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     figures = Figures()
     server = Server(arguments.vault, arguments.bin, folder)
@@ -194,7 +195,7 @@ def main():
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    report(figures, ROWS, arguments.json)
+    report("creds", figures, ROWS, arguments.json)
 
 
 if __name__ == "__main__":

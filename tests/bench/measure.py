@@ -1,19 +1,27 @@
-"""What the benchmarks share: processor time, memory, and the table of ratios."""
+"""What the benchmarks share: processor time, memory, and rounds of figures."""
 
-import json
 import os
-import platform
 import re
+import socket
 import statistics
 import sys
 import time
 import urllib.error
-from dataclasses import dataclass
 from pathlib import Path
 
+STARTED = time.monotonic()
+# Above this share of a round's processor time in the hands of the machine's host
+# (another guest's work), the round says nothing.
+STOLEN_AT_MOST = 0.02
+ROUNDS_TO_SPARE = 3
 
-def wait_until(ready):
-    deadline = time.monotonic() + 30
+
+def say(text):
+    print(f"[{time.monotonic() - STARTED:3.0f}s] {text}", file=sys.stderr, flush=True)
+
+
+def wait_until(ready, seconds=30):
+    deadline = time.monotonic() + seconds
     while True:
         try:
             return ready()
@@ -23,72 +31,103 @@ def wait_until(ready):
             time.sleep(0.05)
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _times(pid):
+    """The parent, the processor time and that of children that have ended, in ticks;
+    none of a process that is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return int(fields[1]), int(fields[11]) + int(fields[12]), int(fields[13]) + int(fields[14])
+
+
 def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _times(pid)[1] / os.sysconf("SC_CLK_TCK")
+
+
+def tree(pid):
+    """A process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (times := _times(entry.name)):
+            parents[int(entry.name)] = times[0]
+    found, new = {pid}, {pid}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
+def tree_cpu_seconds(pid):
+    ticks = [times[1] + times[2] for process in tree(pid) if (times := _times(process))]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib(pid):
     return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
-def processor_times():
+def tree_resident_mib(pid):
+    return sum(resident_mib(process) for process in tree(pid))
+
+
+def _processor_times():
     return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
 
 
-def tell_stolen(number, before):
-    """Says so where the machine's host took more than 2 % of a round's time."""
-    spent = [b - a for a, b in zip(before, processor_times())]
-    stolen = spent[7] / max(sum(spent), 1)
-    if stolen > 0.02:
-        print(f"round {number}: the host took {stolen:.0%} of the processors", file=sys.stderr)
+def tell_busy():
+    """Says so where the machine does something else before anything is measured."""
+    before = _processor_times()
+    time.sleep(1)
+    spent = [b - a for a, b in zip(before, _processor_times())]
+    busy = 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
+    if busy > 0.05:
+        say(f"the processors are {busy:.0%} busy with other work: rates and latencies will say little")
 
 
 class Figures:
-    """Each case's measurements of each contender, one a round."""
+    """Each case's measurements of each contender, one a round that counts."""
 
     def __init__(self):
         self.cases = {}
+        self.under_way = None
 
     def add(self, case, who, value):
-        self.cases.setdefault((case, who), []).append(value)
+        cases = self.cases if self.under_way is None else self.under_way
+        cases.setdefault((case, who), []).append(value)
 
+    def rounds(self, count):
+        """Counts rounds from 0 until enough of them were undisturbed."""
+        kept = begun = 0
+        while kept < count and begun < count + ROUNDS_TO_SPARE:
+            self.under_way, before, started = {}, _processor_times(), time.monotonic()
+            yield begun
+            begun += 1
+            spent = [b - a for a, b in zip(before, _processor_times())]
+            stolen = spent[7] / max(sum(spent), 1)
+            if stolen > STOLEN_AT_MOST:
+                say(f"round {begun} is thrown away: the host took {stolen:.1%} of the processors")
+            else:
+                kept += 1
+                for case, values in self.under_way.items():
+                    self.cases.setdefault(case, []).extend(values)
+                say(f"round {begun}: {time.monotonic() - started:.0f} s, {kept} of {count} count")
+            self.under_way = None
+        if kept == 0:
+            sys.exit("no round counts: the host took too much of the processors")
+        if kept < count:
+            say(f"only {kept} of {count} rounds count")
 
-@dataclass
-class Row:
-    """One line of the table: a ratio of two cases, and what it should be."""
-
-    id: str
-    name: str
-    ours: tuple
-    peer: tuple
-    relation: str | None = None
-    target: float | None = None
-
-    def measured(self, figures):
-        ours, peer = figures.cases[self.ours], figures.cases[self.peer]
-        # Median, least and greatest of the rounds' own ratios.
-        ratios = [one / other for one, other in zip(ours, peer)]
-        value = statistics.median(ratios)
-        met = self.target is None or (value <= self.target if self.relation == "<=" else value >= self.target)
-        return {
-            "id": self.id, "case": self.name, "value": round(value, 3), "target": self.target, "met": met,
-            "min": round(min(ratios), 3), "max": round(max(ratios), 3),
-            "ours": round(statistics.median(ours), 1), "peer": round(statistics.median(peer), 1),
-        }
-
-
-def report(figures, rows, path):
-    """Prints the table and adds its rows to the JSON at `path`, in place of older ones with their ids."""
-    print(f"{'':5}{'':42}{'ours':>10}{'peer':>10}{'ratio':>8}{'least':>7}{'most':>7}  target")
-    measured = [row.measured(figures) for row in rows]
-    for row, line in zip(rows, measured):
-        told = "" if row.target is None else f"{row.relation} {row.target}{'' if line['met'] else '  NOT MET'}"
-        print(f"{line['id']:5}{line['case']:42}{line['ours']:10.1f}{line['peer']:10.1f}"
-              f"{line['value']:8.2f}{line['min']:7.2f}{line['max']:7.2f}  {told}")
-    replaced = {line["id"] for line in measured}
-    older = json.loads(path.read_text())["ratios"] if path.exists() else []
-    ratios = [line for line in older if line["id"] not in replaced] + measured
-    machine = {"cores": os.cpu_count(), "system": platform.platform(), "date": time.strftime("%Y-%m-%d")}
-    path.write_text(json.dumps({"ratios": ratios, "machine": machine}, indent=1) + "\n")
-    print(f"written to {path}", file=sys.stderr)
+    def summary(self):
+        """Of each case and contender: median, least and greatest."""
+        return [
+            {"case": case, "who": who, "median": statistics.median(values), "least": min(values),
+             "most": max(values), "count": len(values)}
+            for (case, who), values in self.cases.items()
+        ]

@@ -1,0 +1,96 @@
+"""A plain call through the gateway: beside nginx, with everything enforced
+beside nothing, with a large body, and with few keys beside many."""
+
+from measure import say, tree_cpu_seconds
+from report import Row
+from stage import LIMITS
+
+GOVERNED, CROWD = 10_000, 100_000
+PLAIN_PROMPT, LARGE_PROMPT = 100, 100 * 1024 - 100
+OPEN_RATE = 1_000
+TRIALS = ("plain", "governed", "governed on PostgreSQL")
+
+
+def beside_nginx(id, case, name, targets):
+    return [Row(id, f"{name}, {who} ÷ nginx", (case, who), (case, "nginx"), *target)
+            for who, target in zip(TRIALS, targets)]
+
+
+CPU_TARGETS = [("<=", 1.15), ("<=", 1.4), ("<=", 1.4)]
+ROWS = [
+    *beside_nginx("R1", "cpu 16", "CPU a call, c=16 (µs)", CPU_TARGETS),
+    *beside_nginx("R1", "cpu 64", "CPU a call, c=64 (µs)", CPU_TARGETS),
+    *beside_nginx("R2", "rate 64", "calls/s, c=64", [(">=", 0.85), (">=", 0.7), (">=", 0.7)]),
+    Row("R3", "calls/s, c=64, governed ÷ plain", ("rate 64", "governed"), ("rate 64", "plain"), ">=", 0.9),
+    *beside_nginx("R4", "added p50", "added p50, c=1 (µs)", [("<=", 1.3)] * 2),
+    *beside_nginx("R4", "added p99", "added p99, c=1 (µs)", [("<=", 1.5)] * 2),
+    Row("R4", f"added p99 at {OPEN_RATE:,} calls/s (µs), governed ÷ nginx",
+        ("added p99, open", "governed"), ("added p99, open", "nginx")),
+    Row("R9", "CPU a call, governed, 100 KiB ÷ 0.2 KiB", ("cpu large", "governed"), ("cpu 16", "governed"), "<=", 2.5),
+    Row("R9", "CPU a call, nginx, 100 KiB ÷ 0.2 KiB", ("cpu large", "nginx"), ("cpu 16", "nginx")),
+    Row("R11", "calls/s, c=64, 1,000 keys ÷ 1 key", ("rate 64", "1,000 keys"), ("rate 64", "1 key"), ">=", 0.95),
+    Row("R11", "calls/s, c=64, 100,000 keys ÷ 1 key", ("rate 64", "100,000 keys"), ("rate 64", "1 key"), ">=", 0.95),
+]
+
+
+def run(stage, figures, rounds, seconds):
+    direct, nginx = stage.start_provider(), stage.start_nginx()
+    say(f"importing {CROWD:,} keys")
+    sqlite = stage.gateway("sqlite", f"sqlite://{stage.folder}/calls.db")
+    keys = sqlite.import_keys(plain=(1, {}), crowd=(CROWD, LIMITS))
+    sqlite.start()
+    crowd = keys["crowd"]
+    plain, governed = sqlite.contender("plain", keys["plain"]), sqlite.contender("governed", crowd[:GOVERNED])
+    crowds = [sqlite.contender("1 key", crowd[:1]), sqlite.contender("1,000 keys", crowd[:1_000]),
+              sqlite.contender("100,000 keys", crowd)]
+    url, postgres_pid = stage.start_postgres()
+    shared = stage.gateway("postgres", url)
+    keys = shared.import_keys(governed=(GOVERNED, LIMITS))
+    shared.start()
+    on_postgres = shared.contender("governed on PostgreSQL", keys["governed"])
+
+    say("warming up: each key is called once")
+    for contender, calls in ((nginx, GOVERNED), (plain, 2_000), (crowds[2], CROWD), (on_postgres, GOVERNED)):
+        stage.measure("closed", contender, "--connections", 64, "--calls", calls)
+
+    def closed(contender, connections, prompt=PLAIN_PROMPT):
+        return stage.measure("closed", contender, "--connections", connections, "--seconds", seconds, "--prompt", prompt)
+
+    for number in figures.rounds(rounds):
+        contenders = [nginx, plain, governed, on_postgres]
+        # Who goes first changes, so that none has the warmer machine.
+        contenders = contenders[number % 4:] + contenders[:number % 4]
+        for connections in (16, 64):
+            for contender in contenders:
+                postgres_cpu = tree_cpu_seconds(postgres_pid)
+                told = closed(contender, connections)
+                figures.add(f"cpu {connections}", contender.name, told["cpu_us"])
+                figures.add(f"rate {connections}", contender.name, told["rate"])
+                figures.add(f"busy {connections}", contender.name, told["cpu"] / told["seconds"])
+                if contender is on_postgres:
+                    used = tree_cpu_seconds(postgres_pid) - postgres_cpu
+                    figures.add(f"cpu {connections}", "PostgreSQL itself", used / told["answered"] * 1e6)
+        for contender in crowds:
+            figures.add("rate 64", contender.name, closed(contender, 64)["rate"])
+        for contender in (nginx, governed):
+            figures.add("cpu large", contender.name, closed(contender, 16, LARGE_PROMPT)["cpu_us"])
+        latency(figures, direct, [nginx, plain, governed, on_postgres], lambda contender: closed(contender, 1))
+        at_rate = ("--connections", 64, "--rate", OPEN_RATE, "--seconds", seconds)
+        latency(figures, direct, [nginx, governed], lambda contender: stage.measure("open", contender, *at_rate), ", open")
+    for who in ("nginx", "plain"):
+        busy = sum(figures.cases["busy 64", who]) / len(figures.cases["busy 64", who])
+        if busy < 0.9:
+            say(f"{who} used {busy:.0%} of its core at c=64: what is around it bounds its calls/s")
+    return {}
+
+
+def latency(figures, direct, contenders, measure, kind=""):
+    """Latency, and what each contender adds to it over direct calls."""
+    alone = measure(direct)
+    for rank in ("p50", "p99"):
+        figures.add(rank + kind, "direct", alone[f"{rank}_us"])
+    for contender in contenders:
+        told = measure(contender)
+        for rank in ("p50", "p99"):
+            figures.add(rank + kind, contender.name, told[f"{rank}_us"])
+            figures.add(f"added {rank}{kind}", contender.name, told[f"{rank}_us"] - alone[f"{rank}_us"])

@@ -1,0 +1,106 @@
+"""Three gateways on one PostgreSQL beside one: processor time a call, and what
+the store is asked for as calls grow. On two cores gateways share one, so it
+shows not how fast three are but that a call costs no more at three."""
+
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+from measure import say, tree_cpu_seconds
+from report import Row
+from stage import CallsFailed, LIMITS, settled_cpu_seconds
+
+REPLICAS, KEYS, CONNECTIONS = 3, 10, 48
+SLOW, FAST = 200, 2_000
+ROWS = [
+    Row("scale", "CPU a call at the gateways (µs), 3 ÷ 1", ("gateway cpu", "3"), ("gateway cpu", "1")),
+    Row("scale", "CPU a call at PostgreSQL (µs), 3 ÷ 1", ("store cpu", "3"), ("store cpu", "1")),
+    Row("scale", "calls/s on the same two cores, 3 ÷ 1", ("rate", "3"), ("rate", "1")),
+    Row("scale", "statements a call, as many calls as fit, 3", ("statements a call", "3")),
+    Row("scale", f"statements/s at 3 gateways, {FAST:,} calls/s ÷ {SLOW} calls/s",
+        ("statements/s", f"{FAST} calls/s"), ("statements/s", f"{SLOW} calls/s")),
+    Row("scale", f"commits/s at 3 gateways, {FAST:,} calls/s ÷ {SLOW} calls/s",
+        ("commits/s", f"{FAST} calls/s"), ("commits/s", f"{SLOW} calls/s")),
+    Row("scale", f"calls/s answered at 3 gateways, {FAST:,} due", ("answered/s", f"{FAST} calls/s")),
+    Row("scale", f"p99 at 3 gateways (µs), {FAST:,} calls/s ÷ {SLOW} calls/s",
+        ("p99", f"{FAST} calls/s"), ("p99", f"{SLOW} calls/s")),
+]
+
+
+class Store:
+    """What PostgreSQL has counted since the last look."""
+
+    def __init__(self, stage):
+        self.psql = stage.postgres / "psql"
+        self.url, self.pid = stage.start_postgres()
+        made = self.ask("create extension pg_stat_statements", check=False)
+        self.counts_statements = made is not None
+        if not self.counts_statements:
+            say("this PostgreSQL has no pg_stat_statements: commits are counted alone")
+
+    def ask(self, statement, check=True):
+        done = subprocess.run([str(self.psql), "-XAtq", self.url, "-c", statement], capture_output=True, text=True)
+        if done.returncode and check:
+            raise CallsFailed(f"PostgreSQL: {done.stderr.strip()}")
+        return None if done.returncode else done.stdout.strip()
+
+    def counted(self):
+        commits = int(self.ask("select xact_commit from pg_stat_database where datname = 'postgres'"))
+        statements = self.counts_statements and int(self.ask("select sum(calls) from pg_stat_statements"))
+        return {"commits": commits, "statements": statements, "cpu": tree_cpu_seconds(self.pid)}
+
+
+def run(stage, figures, rounds, seconds):
+    stage.start_provider()
+    store = Store(stage)
+    gateways = [stage.gateway(f"gateway-{at}", store.url) for at in range(REPLICAS)]
+    keys = gateways[0].import_keys(busy=(KEYS, LIMITS))["busy"]
+    contenders = []
+    for gateway in gateways:
+        gateway.start()
+        contenders.append(gateway.contender("busy", keys))
+    everyone = Crowd(stage, store, contenders)
+    say("warming up")
+    for contender in contenders:
+        stage.measure("closed", contender, "--connections", 16, "--seconds", 2)
+    for _ in figures.rounds(rounds):
+        for count in (1, REPLICAS):
+            told = everyone.measure(count, "closed", "--connections", CONNECTIONS // count, "--seconds", seconds)
+            for case in ("gateway cpu", "store cpu", "rate"):
+                figures.add(case, str(count), told[case])
+            if store.counts_statements:
+                figures.add("statements a call", str(count), told["statements"] / told["answered"])
+        for rate in (SLOW, FAST):
+            told = everyone.measure(REPLICAS, "open", "--connections", 64, "--rate", rate // REPLICAS, "--seconds", seconds)
+            who = f"{rate} calls/s"
+            figures.add("commits/s", who, told["commits"] / told["seconds"])
+            figures.add("answered/s", who, told["rate"])
+            figures.add("p99", who, told["p99_us"])
+            if store.counts_statements:
+                figures.add("statements/s", who, told["statements"] / told["seconds"])
+    return {} if store.counts_statements else {"statements/s": "not measured: no pg_stat_statements"}
+
+
+class Crowd:
+    """Calls to several gateways at once."""
+
+    def __init__(self, stage, store, contenders):
+        self.stage, self.store, self.contenders = stage, store, contenders
+
+    def measure(self, count, kind, *options):
+        before, cpu = self.store.counted(), self.cpu_seconds()
+        with ThreadPoolExecutor(count) as pool:
+            runs = list(pool.map(lambda contender: self.stage.load(kind, contender, *options), self.contenders[:count]))
+        for contender, told in zip(self.contenders, runs):
+            if told["refused"] or not told["answered"]:
+                raise CallsFailed(f"{contender.name}: calls failed, by status: {told['refused'] or 'none answered'}")
+        cpu = self.cpu_seconds() - cpu
+        counted = {name: after - before[name] for name, after in self.store.counted().items()}
+        answered = sum(told["answered"] for told in runs)
+        # Statements are those of the calls and of what is written behind them.
+        return counted | {
+            "answered": answered, "seconds": max(told["seconds"] for told in runs), "p99_us": max(told["p99_us"] for told in runs),
+            "rate": sum(told["answered"] / told["seconds"] for told in runs),
+            "gateway cpu": cpu / answered * 1e6, "store cpu": counted["cpu"] / answered * 1e6}
+
+    def cpu_seconds(self):
+        return sum(settled_cpu_seconds(contender.pid) for contender in self.contenders)
