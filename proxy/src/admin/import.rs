@@ -191,12 +191,16 @@ pub(crate) async fn write(
         // Where it was regenerated here its account has another name.
         key.account = before.account;
         key.created_at = before.created_at;
-        key.budget_id.clone_from(&before.budget_id);
-        key.groups = before.groups.clone();
-        key.charge_to(before.shared().cloned().collect());
+    }
+    let deleted = match known.was_deleted && !known.is_live {
+        true => store::keys::import::deleted(write, key.hash).await?,
+        false => None,
+    };
+    if let Some(known) = before.as_ref().or(deleted.as_ref()) {
+        key.charge_to(known.shared().cloned().collect());
         // Rules that LiteLLM's table has no column for.
-        key.allowed_cidrs.clone_from(&before.allowed_cidrs);
-        key.scopes = before.scopes;
+        key.allowed_cidrs.clone_from(&known.allowed_cidrs);
+        key.scopes = known.scopes;
     }
     store::keys::put(write, key).await?;
     open_accounts(write, key, row.spent, clock).await?;

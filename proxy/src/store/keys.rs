@@ -182,7 +182,7 @@ pub(crate) async fn delete(
     .execute(&mut *write)
     .await
     .map_err(StoreError::while_doing("archiving a key"))?;
-    earlier::forget_all(write, hash).await?;
+    earlier::end_all(write, hash).await?;
     sqlx::query("DELETE FROM keys WHERE hash = $1")
         .bind(hash.to_string())
         .execute(write)

@@ -16,6 +16,8 @@ on_both![
     importing_again_changes_nothing_unless_it_is_asked_for,
     a_deleted_key_comes_back_only_when_it_is_asked_for,
     an_earlier_value_of_a_deleted_key_stays_dead,
+    each_value_that_a_deleted_key_ever_had_stays_dead,
+    a_deleted_key_comes_back_with_the_rules_that_only_exist_here,
     a_key_that_only_its_team_bounds_is_told_of,
     the_spend_of_a_window_counts_while_it_lasts,
 ];
@@ -233,6 +235,48 @@ async fn an_earlier_value_of_a_deleted_key_stays_dead() {
     assert_eq!(gateway.post("/key/delete", &body).await.status, 200);
     assert_eq!(take(&gateway, &columns, false).await.0, Outcome::Deleted);
     assert_eq!(gateway.try_key(KEY).await.status, 401);
+}
+
+async fn each_value_that_a_deleted_key_ever_had_stays_dead() {
+    let gateway = Gateway::start().await;
+    take(&gateway, &row(json!({})), false).await;
+    let mut values = vec![KEY.to_owned()];
+    for _ in 0..3 {
+        let body = json!({"key": values.last(), "grace_period": "1h"});
+        let new = gateway.post("/key/regenerate", &body).await;
+        values.push(text(&new, "key"));
+    }
+    let body = json!({"keys": [values.last()]});
+    assert_eq!(gateway.post("/key/delete", &body).await.status, 200);
+    for value in &values {
+        let token = KeyHash::of(value).to_string();
+        let columns = row(json!({"token": token, "key_alias": null}));
+        assert_eq!(take(&gateway, &columns, false).await.0, Outcome::Deleted);
+        assert_eq!(gateway.try_key(value).await.status, 401);
+    }
+}
+
+async fn a_deleted_key_comes_back_with_the_rules_that_only_exist_here() {
+    let gateway = Gateway::start().await;
+    take(&gateway, &row(json!({})), false).await;
+    let rules = json!({
+        "key": KEY,
+        "allowed_cidrs": ["10.0.0.0/8"],
+        "scopes": ["keys.read"],
+        "shared_budgets": [{"scope": "role", "id": "r", "max_budget": 5.0}],
+    });
+    assert_eq!(gateway.post("/key/update", &rules).await.status, 200);
+    let before = info(&gateway).await;
+    let new = gateway.post("/key/regenerate", &json!({"key": KEY})).await;
+    let body = json!({"keys": [new.body["key"]]});
+    assert_eq!(gateway.post("/key/delete", &body).await.status, 200);
+    let taken = take(&gateway, &row(json!({})), true).await;
+    assert_eq!(taken.0, Outcome::Added);
+    let after = info(&gateway).await;
+    for field in ["allowed_cidrs", "scopes", "shared_budgets"] {
+        assert_ne!(before[field], json!(null), "{field}");
+        assert_eq!(after[field], before[field], "{field}");
+    }
 }
 
 async fn a_key_that_only_its_team_bounds_is_told_of() {

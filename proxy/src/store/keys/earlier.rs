@@ -73,18 +73,20 @@ pub(crate) async fn is_taken(write: &mut AnyConnection, hash: KeyHash) -> Result
     Ok(taken != 0)
 }
 
-/// Before a key is deleted: no value that it had works any more.
-pub(super) async fn forget_all(
-    write: &mut AnyConnection,
-    deleted: KeyHash,
-) -> Result<(), StoreError> {
-    execute(
-        write,
+/// Before a key is deleted: no value that it had works any more, and each is
+/// remembered as one that has ended.
+pub(super) async fn end_all(write: &mut AnyConnection, deleted: KeyHash) -> Result<(), StoreError> {
+    for statement in [
+        "INSERT INTO ended_values (hash, account_hash)
+             SELECT hash, account_hash FROM earlier_keys WHERE account_hash =
+                 (SELECT COALESCE(account_hash, hash) FROM keys WHERE hash = $1)
+             ON CONFLICT (hash) DO UPDATE SET account_hash = excluded.account_hash",
         "DELETE FROM earlier_keys WHERE account_hash =
              (SELECT COALESCE(account_hash, hash) FROM keys WHERE hash = $1)",
-        &deleted.to_string(),
-    )
-    .await
+    ] {
+        execute(write, statement, &deleted.to_string()).await?;
+    }
+    Ok(())
 }
 
 async fn execute(

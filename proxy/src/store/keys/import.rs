@@ -4,9 +4,12 @@
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 
 use crate::{
-    key::{AccountId, KeyHash},
+    key::{AccountId, Key, KeyHash},
     money::NanoUsd,
-    store::StoreError,
+    store::{
+        StoreError,
+        row::{KeyRow, deleted_key_columns},
+    },
 };
 
 /// What the store knows of a key that is about to be taken over.
@@ -15,6 +18,7 @@ pub(crate) struct Known {
     pub(crate) is_live: bool,
     /// It is a value that another key had before it was regenerated.
     pub(crate) is_earlier: bool,
+    /// A key that was deleted has or had this value.
     pub(crate) was_deleted: bool,
     pub(crate) alias_is_taken: bool,
 }
@@ -28,7 +32,8 @@ pub(crate) async fn known(
     let row = sqlx::query(
         "SELECT (SELECT COUNT(*) FROM keys WHERE hash = $1) AS live,
              (SELECT COUNT(*) FROM earlier_keys WHERE hash = $1) AS earlier,
-             (SELECT COUNT(*) FROM deleted_keys WHERE hash = $1 OR account_hash = $1) AS deleted,
+             (SELECT COUNT(*) FROM deleted_keys WHERE hash = $1 OR account_hash = $1)
+                 + (SELECT COUNT(*) FROM ended_values WHERE hash = $1) AS deleted,
              (SELECT COUNT(*) FROM keys WHERE alias = $2 AND hash <> $1) AS alias",
     )
     .bind(hash.to_string())
@@ -47,6 +52,25 @@ fn read(row: &AnyRow) -> Result<Known, sqlx::Error> {
         was_deleted: any("deleted")?,
         alias_is_taken: any("alias")?,
     })
+}
+
+/// The latest deleted key that has or had this value.
+pub(crate) async fn deleted(
+    write: &mut AnyConnection,
+    hash: KeyHash,
+) -> Result<Option<Key>, StoreError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        deleted_key_columns!(),
+        " FROM deleted_keys WHERE hash = $1 OR account_hash = $1 \
+         OR account_hash = (SELECT account_hash FROM ended_values WHERE hash = $1) \
+         ORDER BY id DESC LIMIT 1",
+    ))
+    .bind(hash.to_string())
+    .fetch_optional(write)
+    .await
+    .map_err(StoreError::while_doing("reading a deleted key"))?;
+    row.as_ref().map(KeyRow::read).transpose()
 }
 
 /// Opens an account on which `spent` was spent elsewhere; on one that is there
