@@ -17,6 +17,19 @@ const LLM_API: [&str; 11] = [
     "/models",
 ];
 
+/// Routes that change nothing: LiteLLM's group `info_routes`.
+const INFO: [&str; 6] = [
+    "/models",
+    "/key/info",
+    "/key/list",
+    "/team/info",
+    "/team/list",
+    "/user/info",
+];
+
+/// How the routes of LiteLLM's group `management_routes` begin.
+const MANAGEMENT: [&str; 4] = ["/key/", "/team/", "/user/", "/budget/"];
+
 /// LiteLLM: an empty list allows all; an entry is a group, a path, or a path
 /// that ends in `*`. A path counts with and without `/v1`.
 pub(crate) fn allows(allowed_routes: &[String], path: &str) -> bool {
@@ -24,8 +37,8 @@ pub(crate) fn allows(allowed_routes: &[String], path: &str) -> bool {
     allowed_routes.is_empty()
         || allowed_routes.iter().any(|route| match route.as_str() {
             "llm_api_routes" | "openai_routes" => LLM_API.contains(&bare),
-            "info_routes" => matches!(bare, "/models" | "/key/info" | "/key/list"),
-            "management_routes" => bare.starts_with("/key/"),
+            "info_routes" => INFO.contains(&bare),
+            "management_routes" => MANAGEMENT.iter().any(|start| bare.starts_with(start)),
             route => matches(route.strip_prefix("/v1").unwrap_or(route), bare),
         })
 }
@@ -51,6 +64,9 @@ mod tests {
             (&["info_routes"], "/v1/chat/completions", false),
             (&["management_routes"], "/v1/chat/completions", false),
             (&["management_routes"], "/key/generate", true),
+            (&["management_routes"], "/team/new", true),
+            (&["management_routes"], "/audit", false),
+            (&["info_routes"], "/team/new", false),
             (&["info_routes"], "/key/list", true),
             (&["info_routes"], "/key/generate", false),
             (&["/v1/models"], "/models", true),
