@@ -23,6 +23,7 @@ use crate::{
     app::AppState,
     error::ApiError,
     key::{Key, KeyHash, Token, TokenError, allows},
+    store::StoreError,
 };
 
 /// LiteLLM's order of precedence; `authorization` takes a scheme, the others
@@ -118,21 +119,37 @@ async fn by_hash(state: &AppState, hash: KeyHash, peer: Peer) -> Result<Caller, 
 /// Apart, because it is seldom needed: a question to the store is twenty times as
 /// large as all else that a call keeps in memory while it waits.
 async fn load(state: &AppState, hash: KeyHash) -> Result<Arc<Key>, ApiError> {
-    let found = Box::pin(state.keys.find(hash, state.store.key(hash))).await?;
+    let found = Box::pin(state.keys.find(hash, believed(state, hash))).await?;
     found.ok_or_else(|| unknown(hash))
+}
+
+/// The key of this value, if the store is to be believed that there is one.
+async fn believed(state: &AppState, hash: KeyHash) -> Result<Option<Key>, StoreError> {
+    let key = state.store.key(hash).await?;
+    Ok(key.filter(|key| is_sealed(state, hash, key)))
+}
+
+fn is_sealed(state: &AppState, hash: KeyHash, key: &Key) -> bool {
+    let is_good = state.config.seals.admit(hash, key);
+    if !is_good {
+        refusals::log(hash, Reason::Seal);
+        let now = state.clock.now();
+        state.refusals.remember(key.hash, Reason::Seal, now);
+    }
+    is_good
 }
 
 /// The key as it stands now behind the earlier value `hash`. What the cache
 /// knows of that value is a sign to the key and never the key: the changes of
 /// the key do not reach it.
 async fn behind(state: &AppState, hash: KeyHash, sign: &Key) -> Result<Arc<Key>, ApiError> {
-    let current = state.keys.find(sign.hash, state.store.key(sign.hash));
+    let current = state.keys.find(sign.hash, believed(state, sign.hash));
     match current.await? {
         Some(key) if key.value_ends_at.is_none() => Ok(known_by(key, sign.value_ends_at)),
         // It was regenerated once more, or deleted, since the sign was read.
         Some(_) | None => {
             state.keys.invalidate(hash);
-            let key = state.store.key(hash).await?;
+            let key = believed(state, hash).await?;
             key.map(Arc::new).ok_or_else(|| unknown(hash))
         }
     }

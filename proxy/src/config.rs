@@ -21,7 +21,7 @@ pub(crate) use self::{
     file::{File, Warning, parse},
     resolve::{ConfigError, Options, check, database_url, listen_address, resolve, time_zone},
 };
-use crate::{price::Price, secret::Secret};
+use crate::{key::Seals, price::Price, secret::Secret};
 
 /// Everything the running gateway was told.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Config {
     /// `llm_proxy.store.stale_window_s`: how long known keys are served while a
     /// PostgreSQL does not answer.
     pub(crate) stale_window: Duration,
+    /// `LLM_PROXY_KEY_PEPPER`, and `llm_proxy.store.keys_without_seal`.
+    pub(crate) seals: Seals,
     /// `llm_proxy.ledger.time_zone`: whose days and months budgets with windows follow.
     pub(crate) time_zone: Tz,
     /// LiteLLM: `litellm_settings.budget_exceeded_status_code`, 422 or 429 or 400.

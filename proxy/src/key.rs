@@ -12,6 +12,7 @@ mod models;
 mod rate;
 mod routes;
 mod scopes;
+mod seal;
 mod token;
 mod window;
 
@@ -32,6 +33,7 @@ pub(crate) use self::{
     rate::{AllRates, Rate, Rates},
     routes::allows,
     scopes::{Scope, Scopes},
+    seal::{Seal, Seals, WeakPepper},
     token::{Token, TokenError},
     window::{Period, Window, use_time_zone},
 };
@@ -48,6 +50,8 @@ pub(crate) struct Key {
     /// Set where the key was looked up by a value that it had before it was
     /// regenerated: the first moment at which that one is refused.
     pub(crate) value_ends_at: Option<DateTime<Utc>>,
+    /// Of the value that it was looked up by; none before there was a pepper.
+    pub(crate) seal: Option<Seal>,
     /// Masked form for people, `sk-...abcd`.
     pub(crate) key_name: String,
     pub(crate) alias: Option<String>,
@@ -139,6 +143,7 @@ impl Key {
             hash,
             account: hash,
             value_ends_at: None,
+            seal: None,
             key_name,
             alias: None,
             models: Vec::new(),

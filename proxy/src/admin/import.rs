@@ -3,6 +3,8 @@
 //! than it was and is refused. `llm-proxy keys import` reads the file, calls
 //! this, and tells the operator.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use sqlx::AnyConnection;
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::ApiError,
-    key::{Key, KeyHash, KeyType},
+    key::{GroupKind, Key, KeyHash, KeyType},
     money::NanoUsd,
     store::{
         self, StoreError,
@@ -191,12 +193,16 @@ pub(crate) async fn write(
         // Where it was regenerated here its account has another name.
         key.account = before.account;
         key.created_at = before.created_at;
+        key.seal = before.seal;
     }
     let deleted = match known.was_deleted && !known.is_live {
         true => store::keys::import::deleted(write, key.hash).await?,
         false => None,
     };
     if let Some(known) = before.as_ref().or(deleted.as_ref()) {
+        if !keep_budget(write, key, known).await? {
+            row.left_out.push("budget_id, which is gone".to_owned());
+        }
         key.charge_to(known.shared().cloned().collect());
         // Rules that LiteLLM's table has no column for.
         key.allowed_cidrs.clone_from(&known.allowed_cidrs);
@@ -210,6 +216,23 @@ pub(crate) async fn write(
         Some(_) => Outcome::Replaced,
         None => Outcome::Added,
     })
+}
+
+/// Gives the key the named budget that it had here; false where that is gone.
+async fn keep_budget(
+    write: &mut AnyConnection,
+    key: &mut Key,
+    known: &Key,
+) -> Result<bool, StoreError> {
+    let Some(id) = &known.budget_id else {
+        return Ok(true);
+    };
+    let Some(budget) = store::groups::find(write, GroupKind::Budget, id).await? else {
+        return Ok(false);
+    };
+    key.budget_id = Some(id.clone());
+    key.groups.budget = Some(Arc::new(budget.terms));
+    Ok(true)
 }
 
 /// Writes the entries that `write` has gathered.

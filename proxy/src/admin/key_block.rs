@@ -71,6 +71,7 @@ async fn write(
     let before = key.clone();
     key.blocked = turn == Turn::Off;
     key.touch(state.clock.now());
+    state.config.seals.seal(&mut key);
     store::keys::put(&mut write, &key).await?;
     let action = match turn {
         Turn::Off => "key.block",

@@ -141,6 +141,7 @@ pub(super) async fn insert(
         ));
     }
     take_budget(write, &mut key).await?;
+    state.config.seals.seal(&mut key);
     store::keys::put(write, &key).await?;
     let change = (None, Some(&key));
     trail::key(write, caller, "key.generate", change, key.created_at).await?;

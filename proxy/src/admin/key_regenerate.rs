@@ -109,7 +109,10 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
     set_rules(&mut write, &caller, &mut key, &asked.fields, now).await?;
     key.hash = new;
     key.key_name = asked.token.masked();
-    store::keys::earlier::replace(&mut write, old, &key, ends_at).await?;
+    // Its new value has no seal but its own.
+    key.seal = None;
+    state.config.seals.seal(&mut key);
+    store::keys::earlier::replace(&mut write, &before, &key, ends_at).await?;
     let change = (Some(&before), Some(&key));
     trail::key(&mut write, &caller, "key.regenerate", change, now).await?;
     let limits = define(state, &mut write, &caller, &key, &asked.fields).await?;

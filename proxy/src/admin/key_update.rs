@@ -87,6 +87,7 @@ pub(super) async fn write(
     rename(&mut write, &mut key, alias).await?;
     let now = state.clock.now();
     set_rules(&mut write, &caller, &mut key, fields, now).await?;
+    state.config.seals.seal(&mut key);
     store::keys::put(&mut write, &key).await?;
     let change = (Some(&before), Some(&key));
     trail::key(&mut write, &caller, "key.update", change, key.updated_at).await?;

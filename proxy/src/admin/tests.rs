@@ -23,6 +23,7 @@ mod refusals;
 mod regenerate;
 mod reset_spend;
 mod scopes;
+mod seals;
 mod shared_budgets;
 mod spend;
 

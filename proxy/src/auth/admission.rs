@@ -100,6 +100,7 @@ impl Admitted {
             return Ok(Caller::Master);
         };
         let key = store::keys::find(write, known.hash).await?;
+        let key = key.filter(|key| super::is_sealed(state, known.hash, key));
         let key = key.ok_or_else(|| super::unknown(known.hash))?;
         super::check(state, &key, self.peer)?;
         let caller = Caller::Key(Arc::new(key));

@@ -25,6 +25,8 @@ pub(crate) enum Reason {
     /// Its team is.
     TeamBlocked,
     Expired,
+    /// It has no seal, or another one than its value's.
+    Seal,
     Route,
     AdminOnly,
 }
@@ -38,6 +40,7 @@ impl Reason {
             Self::Blocked => "blocked",
             Self::TeamBlocked => "team_blocked",
             Self::Expired => "expired",
+            Self::Seal => "seal",
             Self::Route => "route",
             Self::AdminOnly => "admin_only",
         }

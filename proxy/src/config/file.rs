@@ -29,6 +29,8 @@ pub(crate) struct File {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) usage_retention: Option<TimeDelta>,
     pub(crate) stale_window: Option<Duration>,
+    /// A key without a seal is as good as none.
+    pub(crate) refuses_unsealed: bool,
     pub(crate) time_zone: Option<Tz>,
 }
 
@@ -236,6 +238,7 @@ fn store(file: &mut File, entry: &Entry) -> Result<(), Problem> {
     match name {
         "usage_retention" => file.usage_retention = retention(node, name)?,
         "stale_window_s" => file.stale_window = Some(Duration::from_secs(node.integer(name)?)),
+        "keys_without_seal" => file.refuses_unsealed = is_refused(node, name)?,
         _ => return Err(unknown("llm_proxy.store", entry)),
     }
     Ok(())
@@ -256,6 +259,14 @@ fn time_zone(node: &Node, name: &str) -> Result<Tz, Problem> {
             "{name} must be a name of the IANA database, as in Europe/Berlin"
         ))
     })
+}
+
+fn is_refused(node: &Node, name: &str) -> Result<bool, Problem> {
+    match node.text(name)? {
+        "refused" => Ok(true),
+        "accepted" => Ok(false),
+        _ => Err(node.problem(format!("{name} must be accepted or refused"))),
+    }
 }
 
 fn retention(node: &Node, name: &str) -> Result<Option<TimeDelta>, Problem> {

@@ -11,7 +11,7 @@ use super::{
     parse, tree::Problem,
 };
 use crate::{
-    key::{Token, TokenError},
+    key::{Seals, Token, TokenError, WeakPepper},
     money::MoneyError,
     secret::Secret,
 };
@@ -52,6 +52,12 @@ pub(crate) enum ConfigError {
         "the master key is shorter than {MASTER_KEY_CHARACTERS_MIN} characters: choose a longer one"
     )]
     WeakMasterKey,
+    #[error(transparent)]
+    Pepper(#[from] WeakPepper),
+    #[error(
+        "llm_proxy.store.keys_without_seal: refused needs a pepper: set LLM_PROXY_KEY_PEPPER_FILE"
+    )]
+    NoPepper,
     #[error("--dev listens on loopback only: choose a 127.0.0.1 address, or leave --dev out")]
     DevBeyondLoopback,
     #[error("preparing --dev: {0}")]
@@ -100,6 +106,7 @@ pub(crate) fn resolve(
         server,
         models,
         usage_retention: file.usage_retention,
+        seals: seals(environment, file.refuses_unsealed)?,
         stale_window: file.stale_window.unwrap_or(STALE_WINDOW),
         time_zone: file.time_zone.unwrap_or(Tz::UTC),
         budget_exceeded_status: file
@@ -186,6 +193,14 @@ fn master(given: Option<Secret>, dev: Option<&mut Dev>) -> Result<Secret, Config
     }
 }
 
+fn seals(environment: &Environment, refuses_unsealed: bool) -> Result<Seals, ConfigError> {
+    match environment.secret("LLM_PROXY_KEY_PEPPER")? {
+        Some(peppers) => Ok(Seals::parse(&peppers, refuses_unsealed)?),
+        None if refuses_unsealed => Err(ConfigError::NoPepper),
+        None => Ok(Seals::default()),
+    }
+}
+
 fn strong_enough(key: &Secret) -> Result<(), ConfigError> {
     if key.expose().chars().count() < MASTER_KEY_CHARACTERS_MIN {
         return Err(ConfigError::WeakMasterKey);
@@ -238,6 +253,8 @@ mod tests {
         assert!(
             error(false, &[MASTER, ("LLM_PROXY_CONFIG", "/nonexistent")]).contains("/nonexistent")
         );
+        let pepper = ("LLM_PROXY_KEY_PEPPER", "short");
+        assert!(error(false, &[MASTER, pepper]).contains("32 random"));
         assert!(error(true, &[("LLM_PROXY_LISTEN", "0.0.0.0:4000")]).contains("loopback"));
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// `hash_version` 1 in the store.
+/// Alone, `hash_version` 1 in the store; with a seal, 2.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct KeyHash([u8; 32]);
 
@@ -18,15 +18,7 @@ impl KeyHash {
 
     /// Reads 64 hexadecimal digits, as `Display` writes them.
     pub(crate) fn from_hex(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        let mut bytes = [0_u8; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self(bytes))
+        bytes_from_hex(text).map(Self)
     }
 
     /// LiteLLM: where a key is accepted as a parameter, a value that starts
@@ -42,6 +34,18 @@ impl KeyHash {
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+pub(super) fn bytes_from_hex(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut bytes = [0_u8; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    }
+    Some(bytes)
 }
 
 fn nibble(digit: u8) -> Option<u8> {

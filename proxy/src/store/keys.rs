@@ -19,10 +19,14 @@ use super::{
     Store, StoreError,
     row::{
         KeyRow, deleted_at, deleted_key_columns, key_columns, shared_to_json, to_json,
-        value_ends_at,
+        value_ends_at, value_seal,
     },
 };
 use crate::key::{Key, KeyHash};
+
+/// `hash_version`: the SHA-256 alone, and with a seal besides.
+const PLAIN: i64 = 1;
+const SEALED: i64 = 2;
 
 /// A caller waits for PostgreSQL to know its key no longer than this.
 const KEY_DEADLINE: Duration = Duration::from_millis(250);
@@ -38,9 +42,10 @@ impl Store {
         let row = sqlx::query(concat!(
             "SELECT ",
             key_columns!(),
-            ", CAST(NULL AS BIGINT) AS ends_at_us FROM keys WHERE hash = $1 UNION ALL SELECT ",
+            ", CAST(NULL AS BIGINT) AS ends_at_us, keys.seal AS value_seal \
+                 FROM keys WHERE hash = $1 UNION ALL SELECT ",
             key_columns!(),
-            ", earlier_keys.ends_at_us FROM earlier_keys \
+            ", earlier_keys.ends_at_us, earlier_keys.seal FROM earlier_keys \
                  JOIN keys ON keys.account_hash = earlier_keys.account_hash \
                  WHERE earlier_keys.hash = $1",
         ))
@@ -50,9 +55,9 @@ impl Store {
         .map_err(StoreError::while_doing("reading a key"))?;
         let Some(row) = row else { return Ok(None) };
         let key = KeyRow::read(&row)?;
-        let value_ends_at = value_ends_at(&row)?;
         Ok(Some(Key {
-            value_ends_at,
+            value_ends_at: value_ends_at(&row)?,
+            seal: value_seal(&row)?,
             ..key
         }))
     }
@@ -118,9 +123,9 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          blocked, metadata, key_type, allowed_routes, scopes, shared_accounts, allowed_cidrs, \
          user_id, team_id, \
          created_at_us, updated_at_us, account_hash, limits, aliases, soft_budget_nanousd, \
-         budget_id) \
+         budget_id, seal, hash_version) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22) \
+         $19, $20, $21, $22, $23, $24) \
          ON CONFLICT (hash) DO UPDATE SET key_name = excluded.key_name, alias = excluded.alias, \
          models = excluded.models, max_budget_nanousd = excluded.max_budget_nanousd, \
          expires_at_us = excluded.expires_at_us, blocked = excluded.blocked, \
@@ -130,6 +135,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          allowed_cidrs = excluded.allowed_cidrs, user_id = excluded.user_id, \
          team_id = excluded.team_id, limits = excluded.limits, aliases = excluded.aliases, \
          soft_budget_nanousd = excluded.soft_budget_nanousd, budget_id = excluded.budget_id, \
+         seal = excluded.seal, hash_version = excluded.hash_version, \
          updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
@@ -154,6 +160,8 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(to_json(&key.aliases))
     .bind(key.soft_budget.map(crate::money::NanoUsd::nanos))
     .bind(&key.budget_id)
+    .bind(key.seal.map(|seal| seal.to_string()))
+    .bind(if key.seal.is_some() { SEALED } else { PLAIN })
     .execute(write)
     .await
     .map(drop)

@@ -10,7 +10,7 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use super::StoreError;
 use crate::{
     key::{
-        self, AllRates, Cidr, Groups, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes,
+        self, AllRates, Cidr, Groups, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, Seal,
         SharedAccount, Terms,
     },
     money::NanoUsd,
@@ -34,7 +34,7 @@ pub(super) use key_columns;
 macro_rules! deleted_key_columns {
     () => {
         "deleted_keys.*, CAST(NULL AS TEXT) AS budget_terms, CAST(NULL AS TEXT) AS team_terms, \
-         CAST(NULL AS TEXT) AS user_terms"
+         CAST(NULL AS TEXT) AS user_terms, CAST(NULL AS TEXT) AS seal"
     };
 }
 pub(super) use deleted_key_columns;
@@ -62,6 +62,7 @@ pub(super) struct KeyRow {
     user_id: Option<String>,
     team_id: Option<String>,
     budget_id: Option<String>,
+    seal: Option<String>,
     budget_terms: Option<String>,
     team_terms: Option<String>,
     user_terms: Option<String>,
@@ -101,6 +102,7 @@ impl KeyRow {
             hash,
             account,
             value_ends_at: None,
+            seal: seal(self.seal.as_deref()).ok_or_else(|| damaged("seal"))?,
             accounts: key::accounts(account, []),
             shared_count: 0,
             model_accounts: BTreeMap::new(),
@@ -134,6 +136,15 @@ impl KeyRow {
         key.charge_to(shared);
         Ok(key)
     }
+}
+
+/// One that cannot be read is damage, and no key without a seal.
+#[expect(
+    clippy::option_option,
+    reason = "a seal that cannot be read is another thing than none"
+)]
+fn seal(text: Option<&str>) -> Option<Option<Seal>> {
+    text.map_or(Some(None), |text| Seal::from_hex(text).map(Some))
 }
 
 fn scopes(text: &str) -> Option<Scopes> {
@@ -185,6 +196,17 @@ pub(super) fn value_ends_at(row: &AnyRow) -> Result<Option<DateTime<Utc>>, Store
         what: "end of an earlier value",
     };
     ends.map(|at| instant(at).ok_or_else(damaged)).transpose()
+}
+
+/// The seal of the value that this row of `keys` was found by.
+pub(super) fn value_seal(row: &AnyRow) -> Result<Option<Seal>, StoreError> {
+    let text: Option<String> = row
+        .try_get("value_seal")
+        .map_err(StoreError::while_doing("reading the seal of a key's value"))?;
+    seal(text.as_deref()).ok_or_else(|| StoreError::Damaged {
+        hash: row.try_get("hash").unwrap_or_default(),
+        what: "seal of its value",
+    })
 }
 
 /// When a row of `deleted_keys` was deleted.

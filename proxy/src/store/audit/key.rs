@@ -45,6 +45,7 @@ fn described(key: &Key) -> Value {
         account: _,
         // Of a value that is looked up, not of the key.
         value_ends_at: _,
+        seal: _,
         key_name,
         alias,
         models,

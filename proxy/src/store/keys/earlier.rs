@@ -9,18 +9,18 @@ use crate::{
     store::StoreError,
 };
 
-/// Puts `key` in the place of its row of `replaced`, whose value works until
+/// Puts `key` in the place of its row as it was, `replaced`, whose value works until
 /// `ends_at`; the values before it until then at the latest.
 pub(crate) async fn replace(
     write: &mut AnyConnection,
-    replaced: KeyHash,
+    replaced: &Key,
     key: &Key,
     ends_at: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     execute(
         write,
         "DELETE FROM keys WHERE hash = $1",
-        &replaced.to_string(),
+        &replaced.hash.to_string(),
     )
     .await?;
     super::put(write, key).await?;
@@ -34,14 +34,17 @@ pub(crate) async fn replace(
     .execute(&mut *write)
     .await
     .map_err(failed())?;
-    sqlx::query("INSERT INTO earlier_keys (hash, account_hash, ends_at_us) VALUES ($1, $2, $3)")
-        .bind(replaced.to_string())
-        .bind(key.account.to_string())
-        .bind(ends_at_us)
-        .execute(write)
-        .await
-        .map(drop)
-        .map_err(failed())
+    sqlx::query(
+        "INSERT INTO earlier_keys (hash, account_hash, ends_at_us, seal) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(replaced.hash.to_string())
+    .bind(key.account.to_string())
+    .bind(ends_at_us)
+    .bind(replaced.seal.map(|seal| seal.to_string()))
+    .execute(write)
+    .await
+    .map(drop)
+    .map_err(failed())
 }
 
 /// Ends an earlier value at once; false where it is none that works.
