@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -30,6 +30,10 @@ use crate::secret::Secret;
 use crate::stream::meter::Meter;
 use crate::stream::pump::{CHUNKS_MAX, Ending, Pump};
 use crate::upstream::{Answer, Outgoing, UpstreamError};
+
+const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
+const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 
 /// More than any answer in text; an image in base64 fits.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -95,7 +99,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
     }
     let mut headers = std::mem::take(&mut answer.headers);
     if let Ok(id) = HeaderValue::try_from(&deployment.id) {
-        headers.insert("x-litellm-model-id", id);
+        headers.insert(MODEL_ID, id);
     }
     if is_event_stream(&headers) {
         return Ok(stream(&state, sent, answer, headers, (caller, peer)));
@@ -158,8 +162,8 @@ async fn whole(
     if !is_usable {
         return Err(failure::unusable());
     }
-    insert_amount(&mut headers, "x-litellm-response-cost", Some(cost));
-    insert_amount(&mut headers, "x-litellm-key-spend", spend(state, &accounts));
+    insert_amount(&mut headers, RESPONSE_COST, Some(cost));
+    insert_amount(&mut headers, KEY_SPEND, spend(state, &accounts));
     warn(state, &accounts, soft_budget, &mut headers);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -176,7 +180,7 @@ fn stream(
 ) -> Response {
     insert_amount(
         &mut headers,
-        "x-litellm-key-spend",
+        KEY_SPEND,
         spend(state, &sent.hold.call().accounts),
     );
     let accounts = &sent.hold.call().accounts;
@@ -252,7 +256,7 @@ fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>
     }
 }
 
-fn insert_amount(headers: &mut HeaderMap, name: &'static str, amount: Option<NanoUsd>) {
+fn insert_amount(headers: &mut HeaderMap, name: HeaderName, amount: Option<NanoUsd>) {
     let value = amount.map(|amount| HeaderValue::try_from(amount.to_string()));
     if let Some(Ok(value)) = value {
         headers.insert(name, value);

@@ -4,9 +4,9 @@
 //! are drained by their owners. Called by whoever needs a task.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -42,11 +42,14 @@ impl Tasks {
         let mut cutting = self.cutting.subscribe();
         start(async move {
             let _counted = counted;
-            tokio::select! {
-                () = work => {}
+            let raised = cutting.clone();
+            let cut = async {
                 // Fails only when no owner is left to cut anything.
-                Ok(_) = cutting.wait_for(|cut| *cut) => {}
-            }
+                if cutting.wait_for(|cut| *cut).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            unless(cut, || *raised.borrow(), work).await;
         });
     }
 
@@ -115,6 +118,28 @@ impl Tasks {
 )]
 fn start(future: impl Future<Output = ()> + Send + 'static) {
     tokio::spawn(future);
+}
+
+/// Does the work of a task, up to a signal. That one is waited for at the start
+/// and looked at once it is raised: a task has one waker all its life, so nothing
+/// is gained by waiting anew each time that the work goes on.
+async fn unless(
+    signal: impl Future<Output = ()>,
+    is_raised: impl Fn() -> bool,
+    work: impl Future<Output = ()>,
+) {
+    let (mut signal, mut work) = (pin!(signal), pin!(work));
+    let mut is_awaited = false;
+    poll_fn(|context| {
+        if !is_awaited || is_raised() {
+            is_awaited = true;
+            if signal.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        work.as_mut().poll(context)
+    })
+    .await;
 }
 
 /// Work that becomes a task when whoever waits for it is dropped.

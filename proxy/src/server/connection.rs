@@ -43,11 +43,14 @@ pub(super) async fn serve(stream: TcpStream, routes: Routes, tasks: &Tasks) {
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let mut connection = pin!(limits().serve_connection(io, service));
     let mut waiting = Waiting::new(activity.clone());
-    let (mut stopped, mut is_stopping) = (pin!(tasks.stopped()), false);
+    let (mut stopped, mut is_stopping) = (pin!(tasks.stopped()), None);
     let ended = poll_fn(|context| {
-        if !is_stopping && stopped.as_mut().poll(context).is_ready() {
-            is_stopping = true;
-            connection.as_mut().graceful_shutdown();
+        // Waited for once, as the task has one waker all its life.
+        if is_stopping.is_none() || is_stopping == Some(false) && tasks.is_stopping() {
+            is_stopping = Some(stopped.as_mut().poll(context).is_ready());
+            if is_stopping == Some(true) {
+                connection.as_mut().graceful_shutdown();
+            }
         }
         match connection.as_mut().poll(context) {
             Poll::Ready(ended) => Poll::Ready(ended.err()),

@@ -50,6 +50,12 @@ struct Chunk {
 }
 
 #[derive(Deserialize)]
+struct Counted {
+    #[serde(default)]
+    usage: Option<Value>,
+}
+
+#[derive(Deserialize)]
 struct Choice {
     #[serde(default)]
     delta: Seen,
@@ -90,15 +96,20 @@ impl Meter {
     /// Reads a whole answer that was not streamed. False where it is no JSON
     /// object.
     pub(crate) fn whole(&mut self, body: &[u8]) -> bool {
+        self.finished = true;
+        // Its text is most of an answer, and counts only where there is no usage.
+        let counted = serde_json::from_slice::<Counted>(body).ok();
+        self.usage = counted.and_then(|answer| usage_of(&answer.usage?));
+        if self.usage.is_some() && body.trim_ascii_start().starts_with(b"{") {
+            return true;
+        }
         let Ok(answer) = serde_json::from_slice::<Chunk>(body) else {
             self.unread(body.len());
             return false;
         };
-        self.usage = answer.usage.as_ref().and_then(usage_of);
         for choice in answer.choices.iter().flatten() {
             self.count(choice);
         }
-        self.finished = true;
         true
     }
 
@@ -267,11 +278,24 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_read_at_once() {
-        let mut meter = Meter::default();
-        let body = br#"{"choices":[{"message":{"role":"assistant","content":"abc"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
-        assert!(meter.whole(body));
-        assert_eq!(meter.seen_tokens(), 3);
-        assert_eq!(meter.usage().map(|usage| usage.prompt_tokens), Some(7));
-        assert!(!Meter::default().whole(b"<html>"));
+        let choices = r#""choices":[{"message":{"role":"assistant","content":"abc"}}]"#;
+        for (usage, prompt_tokens, seen) in [
+            (r#","usage":{"prompt_tokens":7}"#, Some(7), 0),
+            (r#","usage":{"completion_tokens":7}"#, None, 3),
+            (r#","usage":null"#, None, 3),
+            ("", None, 3),
+        ] {
+            let mut meter = Meter::default();
+            assert!(meter.whole(format!(" {{{choices}{usage}}}").as_bytes()));
+            let found = meter.usage().map(|usage| usage.prompt_tokens);
+            assert_eq!(
+                (found, meter.seen_tokens()),
+                (prompt_tokens, seen),
+                "{usage}"
+            );
+        }
+        for unusable in ["<html>", r#"[{"prompt_tokens":7}]"#, r#"{"choices":1}"#] {
+            assert!(!Meter::default().whole(unusable.as_bytes()), "{unusable}");
+        }
     }
 }

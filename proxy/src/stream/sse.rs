@@ -53,7 +53,7 @@ impl Splitter {
     /// Takes a chunk, however it was cut, and appends the frames it completes.
     pub(crate) fn push(&mut self, chunk: &[u8], frames: &mut Vec<Frame>) {
         let mut rest = chunk;
-        while let Some(at) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+        while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
             let (line, tail) = rest.split_at(at);
             let (end, tail) = tail.split_at(1);
             rest = tail;

@@ -9,48 +9,57 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// From the caller to the provider. `content-type` and `accept` are set anew;
 /// whatever names an account, a project or a credential is the operator's to
 /// choose.
-const REQUEST: [&str; 3] = ["openai-beta", "http-referer", "x-title"];
+static REQUEST: [HeaderName; 3] = [
+    HeaderName::from_static("openai-beta"),
+    HeaderName::from_static("http-referer"),
+    HeaderName::from_static("x-title"),
+];
 
-/// From the provider to the caller, under their own names.
-const ANSWER: [&str; 2] = ["content-type", "retry-after"];
-
-/// From the provider to the caller, told apart from the gateway's own.
-/// LiteLLM: prefix `llm_provider-`.
-const ANSWER_PREFIXED: [(&str, &str); 8] = [
-    ("openai-processing-ms", "llm_provider-openai-processing-ms"),
+/// From the provider to the caller, under their own names or told apart from the
+/// gateway's own. LiteLLM: prefix `llm_provider-`.
+static ANSWER: [(HeaderName, HeaderName); 10] = [
+    (header::CONTENT_TYPE, header::CONTENT_TYPE),
+    (header::RETRY_AFTER, header::RETRY_AFTER),
     (
-        "x-ratelimit-limit-requests",
-        "llm_provider-x-ratelimit-limit-requests",
+        HeaderName::from_static("openai-processing-ms"),
+        HeaderName::from_static("llm_provider-openai-processing-ms"),
     ),
     (
-        "x-ratelimit-limit-tokens",
-        "llm_provider-x-ratelimit-limit-tokens",
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("llm_provider-x-ratelimit-limit-requests"),
     ),
     (
-        "x-ratelimit-remaining-requests",
-        "llm_provider-x-ratelimit-remaining-requests",
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("llm_provider-x-ratelimit-limit-tokens"),
     ),
     (
-        "x-ratelimit-remaining-tokens",
-        "llm_provider-x-ratelimit-remaining-tokens",
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("llm_provider-x-ratelimit-remaining-requests"),
     ),
     (
-        "x-ratelimit-reset-requests",
-        "llm_provider-x-ratelimit-reset-requests",
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("llm_provider-x-ratelimit-remaining-tokens"),
     ),
     (
-        "x-ratelimit-reset-tokens",
-        "llm_provider-x-ratelimit-reset-tokens",
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+        HeaderName::from_static("llm_provider-x-ratelimit-reset-requests"),
     ),
-    ("x-request-id", "llm_provider-x-request-id"),
+    (
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+        HeaderName::from_static("llm_provider-x-ratelimit-reset-tokens"),
+    ),
+    (
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("llm_provider-x-request-id"),
+    ),
 ];
 
 /// What of a caller's headers goes to the provider.
 pub(crate) fn forwarded(caller: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for name in REQUEST {
+    for name in &REQUEST {
         if let Some(value) = caller.get(name) {
-            headers.insert(HeaderName::from_static(name), value.clone());
+            headers.insert(name, value.clone());
         }
     }
     headers.insert(
@@ -63,10 +72,9 @@ pub(crate) fn forwarded(caller: &HeaderMap) -> HeaderMap {
 /// What of a provider's headers goes to the caller.
 pub(super) fn returned(provider: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let own = ANSWER.map(|name| (name, name));
-    for (name, shown) in own.into_iter().chain(ANSWER_PREFIXED) {
+    for (name, shown) in &ANSWER {
         if let Some(value) = provider.get(name) {
-            headers.insert(HeaderName::from_static(shown), value.clone());
+            headers.insert(shown, value.clone());
         }
     }
     headers
