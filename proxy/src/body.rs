@@ -1,6 +1,8 @@
 //! Owns how a request body is read: bounded by its announced length, by the
-//! bytes that really come, and by how long it may stand still. Called by every
-//! handler that takes a body.
+//! bytes that really come, by how long it may stand still, and by the room that
+//! large bodies have together. Called by every handler that takes a body.
+
+mod room;
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use http_body_util::BodyExt as _;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use self::room::{ROOM, Room};
 use crate::{error::ApiError, patience::Patience};
 
 /// A body that stands still this long has been given up by its sender.
@@ -25,8 +28,17 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The whole body, at most `bytes_max` long.
 ///
 /// # Errors
-/// 413 when it is longer, 408 when it stops arriving, 400 when it breaks off.
+/// 413 when it is longer, 408 when it stops arriving, 400 when it breaks off, 503
+/// when too many large ones are there already.
 pub(crate) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, ApiError> {
+    read_into(&ROOM, request, bytes_max.min(room::BYTES_MAX)).await
+}
+
+async fn read_into(
+    room: &'static Room,
+    request: Request,
+    bytes_max: usize,
+) -> Result<Bytes, ApiError> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -37,6 +49,7 @@ pub(crate) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Ap
         return Err(ApiError::body_too_large(bytes_max));
     }
     let (mut read, mut patience) = (Whole::default(), Patience::default());
+    let mut taken = room.nothing();
     let until = Instant::now() + TOTAL_TIMEOUT;
     while let Some(part) = next(&mut body, &mut patience, until).await? {
         if read.len() + part.len() > bytes_max {
@@ -44,9 +57,14 @@ pub(crate) async fn read(request: Request, bytes_max: usize) -> Result<Bytes, Ap
             discard(body).await;
             return Err(ApiError::body_too_large(bytes_max));
         }
+        if !taken.grow(read.len() + part.len()) {
+            drop((read, taken));
+            discard(body).await;
+            return Err(ApiError::too_many_bodies());
+        }
         read.push(part);
     }
-    Ok(read.done())
+    Ok(taken.with(read.done()))
 }
 
 /// Bytes that come in parts. What comes as one is never copied.
@@ -132,7 +150,7 @@ mod tests {
     use bytes::Bytes;
     use tokio_stream::{StreamExt as _, iter, pending};
 
-    use super::read;
+    use super::{Room, read, read_into};
 
     async fn status(body: Body, announced: Option<usize>) -> u16 {
         let mut request = Request::builder();
@@ -170,5 +188,20 @@ mod tests {
         let since = tokio::time::Instant::now();
         assert_eq!(status(Body::from_stream(endless), None).await, 413);
         assert!(since.elapsed() <= Duration::from_secs(4));
+    }
+
+    #[tokio::test]
+    async fn h9_a_large_body_is_refused_while_others_fill_the_room() {
+        static ROOM: Room = Room::new(256 * 1024);
+        let read = async |length: usize| {
+            let body = Body::from(vec![b'x'; length]);
+            let request = Request::builder().body(body).unwrap();
+            read_into(&ROOM, request, 1024 * 1024).await
+        };
+        let first = read(200 * 1024).await.unwrap();
+        assert_eq!(read(200 * 1024).await.unwrap_err().status().as_u16(), 503);
+        assert_eq!(read(1024).await.unwrap().len(), 1024);
+        drop(first);
+        assert_eq!(read(200 * 1024).await.unwrap().len(), 200 * 1024);
     }
 }

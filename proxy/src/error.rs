@@ -232,6 +232,15 @@ impl ApiError {
         .with_retry_after(STORE_RETRY_AFTER_S)
     }
 
+    pub(crate) fn too_many_bodies() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service_unavailable",
+            "too many large requests are under way: try again shortly",
+        )
+        .with_retry_after(STORE_RETRY_AFTER_S)
+    }
+
     pub(crate) fn shutting_down() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
