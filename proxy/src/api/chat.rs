@@ -42,9 +42,7 @@ pub(crate) async fn completions(State(state): State<AppState>, request: Request)
 }
 
 pub(crate) async fn answered(state: &AppState, request: Request) -> Response {
-    // Not from the operating system, which is asked once for the whole thread: the
-    // id must be no other call's, and nobody gains by guessing it.
-    let request_id = Builder::from_random_bytes(rand::random()).into_uuid();
+    let request_id = new_id(state);
     let answered = answer(state, request, request_id).await;
     let mut response = answered.unwrap_or_else(|error| {
         tracing::info!(%request_id, status = error.status().as_u16(), "chat call refused");
@@ -56,6 +54,14 @@ pub(crate) async fn answered(state: &AppState, request: Request) -> Response {
         headers.insert(CALL_ID, value);
     }
     response
+}
+
+/// In the order of time, because the store keeps calls in the order of their ids.
+/// The rest is not from the operating system, which is asked once for the whole
+/// thread: the id must be no other call's, and nobody gains by guessing it.
+fn new_id(state: &AppState) -> Uuid {
+    let now = u64::try_from(state.clock.now().timestamp_millis()).unwrap_or_default();
+    Builder::from_unix_timestamp_millis(now, &rand::random()).into_uuid()
 }
 
 async fn answer(

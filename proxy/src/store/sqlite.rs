@@ -20,7 +20,8 @@ use super::{Database, OpenError, Store, migrate};
 /// An acknowledged commit survives a power cut. A statement waits 5 s for another
 /// connection's lock.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000";
+    PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; \
+    PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000";
 /// How long a caller waits for a pooled connection before it is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads are short; more readers than this only contend for two cores.
