@@ -20,7 +20,7 @@ mod rates;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -51,6 +51,9 @@ use crate::store::{self, Store, StoreError};
 /// Postings that wait for a store which does not take them. Beyond this many no
 /// call is admitted: spend that cannot be recorded must not be made.
 const BACKLOG_MAX: usize = 10_000;
+/// How often it is looked whether much has come together that is committed and
+/// not in the tables, where these are not shared.
+const SETTLE_LOOK: Duration = Duration::from_secs(1);
 /// How long an admission waits for the store to tell of an account.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// A refused claim is tried again where the account has changed in the
@@ -127,6 +130,8 @@ impl Ledger {
         if store.is_shared() {
             let keeper = Keeper::new(Arc::downgrade(&shared), store.clone(), asked, process);
             tasks.spawn_service(keeper.run());
+        } else {
+            tasks.spawn_service(keep_settled(Arc::downgrade(&shared)));
         }
         Ok(Self(shared))
     }
@@ -398,6 +403,22 @@ impl Shared {
         drop(books);
         for (account, amount) in accounts.iter().zip(surplus) {
             self.give_back(process, account, amount);
+        }
+    }
+}
+
+/// Keeps small what is committed and not in the tables yet.
+async fn keep_settled(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(SETTLE_LOOK).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if let Err(error) = shared.store.settle_if_due().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "folding the journal"
+            );
         }
     }
 }

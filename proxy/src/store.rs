@@ -9,6 +9,7 @@ pub(crate) mod changes;
 #[cfg(test)]
 mod faults;
 pub(crate) mod groups;
+mod journal;
 pub(crate) mod keys;
 pub(crate) mod ledger;
 mod many;
@@ -23,13 +24,14 @@ pub(crate) mod testing;
 pub(crate) mod usage;
 
 use std::{
-    fs::File,
+    io,
+    ops::{Deref, DerefMut},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use tokio::sync::Mutex;
 
 pub(crate) use self::keys::{Filter, Listed, Match, Page, SortBy, Status, like};
@@ -54,10 +56,7 @@ pub(crate) struct Store {
 /// Which of the two it is, with what only that one needs.
 #[derive(Clone, Debug)]
 enum Database {
-    /// The lock is held for the life of the process: it keeps a second one out.
-    Sqlite {
-        _lock: Arc<File>,
-    },
+    Sqlite(Arc<sqlite::Local>),
     Postgres(Arc<postgres::Shared>),
 }
 
@@ -74,6 +73,8 @@ pub(crate) enum StoreError {
     /// Said at once, because it has not answered others in time.
     #[error("the store does not answer")]
     Unavailable,
+    #[error("writing the journal beside the database: {0}")]
+    Journal(#[source] io::Error),
     #[error("the row of key {hash} is damaged: {what}")]
     Damaged { hash: String, what: &'static str },
     #[error("the row of a {kind} is damaged: {what}")]
@@ -89,7 +90,7 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => postgres::is_outage(source),
             Self::Slow | Self::Unavailable => true,
-            Self::Damaged { .. } | Self::DamagedGroup { .. } => false,
+            Self::Journal(_) | Self::Damaged { .. } | Self::DamagedGroup { .. } => false,
         }
     }
 
@@ -172,23 +173,60 @@ impl Store {
     /// Begins a change of keys and definitions; waits for its turn, bounded by
     /// the pool. No two of them run at the same time, whichever process they
     /// belong to, so what one has read stays true until it commits.
-    pub(crate) async fn begin_write(&self) -> Result<Transaction<'static, Any>, StoreError> {
-        let begun = match self.database {
-            Database::Sqlite { .. } => self.writer.begin_with("BEGIN IMMEDIATE").await,
-            Database::Postgres(_) => postgres::begin_alone(&self.writer).await,
-        };
-        begun.map_err(StoreError::while_doing("beginning a write"))
+    pub(crate) async fn begin_write(&self) -> Result<Write, StoreError> {
+        let failed = || StoreError::while_doing("beginning a write");
+        match &self.database {
+            Database::Sqlite(local) => {
+                let turn = local.journal.turn(self).await?;
+                let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+                Ok(Write {
+                    transaction: begun.map_err(failed())?,
+                    _turn: Some(turn),
+                })
+            }
+            Database::Postgres(_) => {
+                let begun = postgres::begin_alone(&self.writer).await;
+                begun.map(Write::from).map_err(failed())
+            }
+        }
     }
 
     /// Begins a batch of the ledger, which relies on nothing that it has read.
-    pub(crate) async fn begin_batch(&self) -> Result<Transaction<'static, Any>, StoreError> {
+    pub(crate) async fn begin_batch(&self) -> Result<Write, StoreError> {
         match self.database {
-            Database::Sqlite { .. } => self.begin_write().await,
+            Database::Sqlite(_) => self.begin_write().await,
             Database::Postgres(_) => {
-                let begun = self.writer.begin().await;
+                let begun = self.writer.begin().await.map(Write::from);
                 begun.map_err(StoreError::while_doing("beginning a batch"))
             }
         }
+    }
+
+    /// For readers of what the ledger writes: all that it has committed is in the
+    /// tables.
+    pub(crate) async fn settled(&self) -> Result<&AnyPool, StoreError> {
+        if let Database::Sqlite(local) = &self.database {
+            local.journal.fold(self).await?;
+        }
+        Ok(&self.reader)
+    }
+
+    /// As [`Store::settled`], where so much has come together that it is worth it.
+    pub(crate) async fn settle_if_due(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(local) => local.journal.fold_if_due(self).await,
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// As if the process had been killed: nothing of it reaches the disk any more.
+    #[cfg(test)]
+    pub(crate) async fn abandon(&self) {
+        if let Database::Sqlite(local) = &self.database {
+            local.journal.abandon().await;
+        }
+        self.reader.close().await;
+        self.writer.close().await;
     }
 
     /// Whether the database answers and takes writes; for readiness.
@@ -197,7 +235,7 @@ impl Store {
         if probed.is_none_or(|at| at.elapsed() >= PROBE_INTERVAL) {
             *probed = None;
             let written = match self.database {
-                Database::Sqlite { .. } => sqlite::probe_write(&self.writer).await,
+                Database::Sqlite(_) => sqlite::probe_write(&self.writer).await,
                 Database::Postgres(_) => postgres::probe_write(&self.writer).await,
             };
             written.map_err(StoreError::while_doing("writing to the store"))?;
@@ -215,7 +253,7 @@ impl Store {
     /// own.
     pub(crate) async fn damage(&self) -> Result<Option<String>, StoreError> {
         match self.database {
-            Database::Sqlite { .. } => sqlite::damage(&self.reader)
+            Database::Sqlite(_) => sqlite::damage(&self.reader)
                 .await
                 .map_err(StoreError::while_doing("checking the store's file")),
             Database::Postgres(_) => Ok(None),
@@ -225,8 +263,9 @@ impl Store {
     /// Waits for connections to come back and closes them. SQLite: the writer is
     /// the last, because only it may move the write-ahead log into the file.
     pub(crate) async fn close(&self) {
-        if matches!(self.database, Database::Postgres(_)) {
-            return self.writer.close().await;
+        match &self.database {
+            Database::Sqlite(local) => local.journal.close(self).await,
+            Database::Postgres(_) => return self.writer.close().await,
         }
         // Waits for the write under way, and holds every later one out.
         let last = self.writer.acquire().await;
@@ -238,5 +277,42 @@ impl Store {
             tracing::warn!(error = %error, "the store's writer did not close cleanly");
         }
         writer.await;
+    }
+}
+
+/// A transaction, and on SQLite the sole use of the tables. Dropped without a
+/// commit it changes nothing.
+#[derive(Debug)]
+pub(crate) struct Write {
+    transaction: Transaction<'static, Any>,
+    _turn: Option<journal::Turn>,
+}
+
+impl Write {
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        self.transaction.commit().await
+    }
+}
+
+impl From<Transaction<'static, Any>> for Write {
+    fn from(transaction: Transaction<'static, Any>) -> Self {
+        Self {
+            transaction,
+            _turn: None,
+        }
+    }
+}
+
+impl Deref for Write {
+    type Target = AnyConnection;
+
+    fn deref(&self) -> &AnyConnection {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Write {
+    fn deref_mut(&mut self) -> &mut AnyConnection {
+        &mut self.transaction
     }
 }

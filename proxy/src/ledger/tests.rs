@@ -22,7 +22,6 @@ mod windows;
 use std::sync::Arc;
 
 use chrono::Utc;
-use sqlx::{Any, Transaction};
 use tokio::sync::Barrier;
 
 use super::*;
@@ -75,7 +74,7 @@ impl Bench {
             store,
             ledger,
         } = self;
-        store.close().await;
+        store.abandon().await;
         drop(open);
         drop(ledger);
         drop(store);
@@ -105,7 +104,7 @@ impl Bench {
     }
 
     /// No batch is written until this is dropped; reading goes on.
-    async fn block(&self) -> Transaction<'static, Any> {
+    async fn block(&self) -> store::Write {
         let mut blocking = self.store.begin_write().await.expect("begin");
         if self.database.kind == Kind::Postgres {
             let lock = sqlx::query("LOCK TABLE account IN EXCLUSIVE MODE");

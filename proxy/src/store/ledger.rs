@@ -5,7 +5,7 @@
 //! one conditional update, and what to claim is the ledger's business. `admin`
 //! calls [`set_limit`] inside its own transactions.
 
-mod accounts;
+pub(in crate::store) mod accounts;
 mod batch;
 pub(crate) mod correct;
 pub(crate) mod estimate;
@@ -27,7 +27,7 @@ use crate::key::{AccountId, Period};
 use crate::ledger::account::Standing;
 use crate::ledger::entry::Outcome;
 use crate::money::NanoUsd;
-use crate::store::{Store, StoreError};
+use crate::store::{Database, Store, StoreError};
 
 /// What all processes together may have claimed of one account, capped or not:
 /// the sums that a claim is compared by then stay inside their range.
@@ -93,6 +93,11 @@ pub(crate) async fn standing(
     store: &Store,
     account: &AccountId,
 ) -> Result<Option<Standing>, StoreError> {
+    if let Database::Sqlite(local) = &store.database
+        && let Some(standing) = local.journal.standing(account).await
+    {
+        return Ok(Some(standing));
+    }
     select_standing(store.reader(), account)
         .await
         .map_err(StoreError::while_doing("reading an account"))

@@ -4,9 +4,9 @@
 /// ` ($1, $2), ($3, $4)` for two rows of two columns.
 pub(super) fn push_rows(text: &mut String, rows: usize, columns: usize) {
     for number in 1..=rows * columns {
-        text.push_str(match (number % columns, number) {
-            (1, 1) => "($",
-            (1, _) => "), ($",
+        text.push_str(match ((number - 1) % columns, number) {
+            (0, 1) => "($",
+            (0, _) => "), ($",
             _ => ", $",
         });
         text.push_str(&number.to_string());

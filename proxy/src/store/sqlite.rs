@@ -15,7 +15,16 @@ use sqlx::{
 };
 use url::Url;
 
+use super::journal::Journal;
 use super::{Database, OpenError, Store, migrate};
+
+/// What only a database in a file has.
+#[derive(Debug)]
+pub(super) struct Local {
+    /// Held for the life of the process: it keeps a second one out.
+    _lock: File,
+    pub(super) journal: Journal,
+}
 
 /// An acknowledged commit survives a power cut. A statement waits 5 s for another
 /// connection's lock.
@@ -68,6 +77,12 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
             place,
             reason: format!("it must be writable, its folder too: {error}"),
         })?;
+    let journal = Journal::open(&file, &writer)
+        .await
+        .map_err(|error| OpenError::Unusable {
+            place: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
     let reader = pool(READERS_MAX)
         .connect_with(options(&file, "ro").map_err(unusable)?)
         .await
@@ -75,9 +90,10 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
     Ok(Store {
         reader,
         writer,
-        database: Database::Sqlite {
-            _lock: Arc::new(lock),
-        },
+        database: Database::Sqlite(Arc::new(Local {
+            _lock: lock,
+            journal,
+        })),
         probed: Arc::default(),
         breaker: Arc::default(),
     })

@@ -8,13 +8,15 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
-use sqlx::AnyConnection;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AnyConnection, AnyPool, Row as _};
 use uuid::Uuid;
 
 use crate::key::{AccountId, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
-use crate::store::many::push_rows;
+use crate::store::many::{filled, push_rows};
 
 /// One settled call.
 #[derive(Debug, Clone)]
@@ -60,9 +62,58 @@ static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
         let mut text =
             String::from("INSERT INTO usage_account (scope, subject, request_id) VALUES ");
         push_rows(&mut text, rows, ACCOUNT_COLUMNS);
+        text.push_str(" ON CONFLICT DO NOTHING");
         text
     })
 });
+
+/// As [`INSERT`], of rows that were committed before and may be there.
+static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    INSERT
+        .each_ref()
+        .map(|text| text.replace(" RETURNING request_id", ""))
+});
+
+static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH asked (request_id) AS (VALUES ",
+        1,
+        ") SELECT usage.request_id FROM asked CROSS JOIN usage
+           WHERE usage.request_id = asked.request_id",
+    )
+});
+
+/// Writes rows that the ledger has committed before; one that is there already
+/// stays as it is.
+pub(super) async fn record(
+    connection: &mut AnyConnection,
+    rows: &[UsageRow],
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<&UsageRow> = rows.iter().collect();
+    for (size, rows) in in_sizes(&rows) {
+        bound(RECORD[size].as_str(), rows)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let ids = rows.iter().map(|row| row.request_id).collect();
+    insert_accounts(connection, &rows, &ids).await
+}
+
+/// Which of these requests have a row.
+pub(super) async fn present(reader: &AnyPool, ids: &[Uuid]) -> Result<Vec<Uuid>, sqlx::Error> {
+    let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
+    let mut present = Vec::new();
+    for (size, ids) in filled::chunks(ids) {
+        let mut query = sqlx::query_scalar::<_, String>(PRESENT[size].as_str());
+        for id in ids {
+            query = query.bind(id.map(Uuid::to_string));
+        }
+        for id in query.fetch_all(reader).await? {
+            present.push(id.parse().map_err(damaged)?);
+        }
+    }
+    Ok(present)
+}
 
 /// Writes each row unless its request has one; answers whose was written. Of two
 /// rows of one request the first is.
@@ -72,31 +123,39 @@ pub(super) async fn insert(
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut written = HashSet::with_capacity(rows.len());
     for (size, rows) in in_sizes(rows) {
-        let mut query = sqlx::query_scalar(INSERT[size].as_str());
-        for row in rows {
-            query = query
-                .bind(row.request_id.to_string())
-                .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
-                .bind(row.model.clone())
-                .bind(row.deployment_id.clone())
-                .bind(count(row.usage.prompt_tokens))
-                .bind(count(row.usage.completion_tokens))
-                .bind(count(row.usage.cached_tokens))
-                .bind(row.cost.nanos())
-                .bind(i64::from(row.estimated))
-                .bind(i64::from(row.streamed))
-                .bind(i64::from(row.status))
-                .bind(row.started_at.timestamp_micros())
-                .bind(row.finished_at.timestamp_micros());
-        }
-        let ids: Vec<String> = query.fetch_all(&mut *connection).await?;
+        let ids = bound(INSERT[size].as_str(), rows)
+            .fetch_all(&mut *connection)
+            .await?;
         let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
         for id in ids {
+            let id: String = id.try_get("request_id")?;
             written.insert(id.parse().map_err(damaged)?);
         }
     }
     insert_accounts(connection, rows, &written).await?;
     Ok(written)
+}
+
+/// One of [`INSERT`], with its rows.
+fn bound<'q>(text: &'static str, rows: &[&'q UsageRow]) -> Query<'q, Any, AnyArguments> {
+    let mut query = sqlx::query(text);
+    for row in rows {
+        query = query
+            .bind(row.request_id.to_string())
+            .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
+            .bind(row.model.as_str())
+            .bind(row.deployment_id.as_str())
+            .bind(count(row.usage.prompt_tokens))
+            .bind(count(row.usage.completion_tokens))
+            .bind(count(row.usage.cached_tokens))
+            .bind(row.cost.nanos())
+            .bind(i64::from(row.estimated))
+            .bind(i64::from(row.streamed))
+            .bind(i64::from(row.status))
+            .bind(row.started_at.timestamp_micros())
+            .bind(row.finished_at.timestamp_micros());
+    }
+    query
 }
 
 async fn insert_accounts(

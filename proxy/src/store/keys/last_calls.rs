@@ -33,7 +33,7 @@ impl Store {
              FROM wanted",
         )
         .bind(text)
-        .fetch_all(self.reader())
+        .fetch_all(self.settled().await?)
         .await
         .map_err(failed())?;
         let mut found = HashMap::with_capacity(rows.len());

@@ -21,13 +21,24 @@ use crate::store::many::filled::{self, SIZES, chunks};
 type Name = (String, String);
 
 /// What is there of the accounts that were asked for.
-pub(super) struct Accounts(BTreeMap<Name, Row>);
+#[derive(Debug, Default)]
+pub(in crate::store) struct Accounts(BTreeMap<AccountId, Row>);
 
 /// An account as it stands in the store, with what has been changed since.
-pub(super) struct Row {
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Row {
     standing: Standing,
     corrected_nanos: i64,
     is_changed: bool,
+}
+
+/// What batches change of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct Total {
+    pub(in crate::store) posted: NanoUsd,
+    /// By how much an operator has corrected what is posted.
+    pub(in crate::store) corrected_nanos: i64,
+    pub(in crate::store) allotted: NanoUsd,
 }
 
 const ASKED: &str = "WITH asked (scope, subject) AS (VALUES ";
@@ -75,24 +86,40 @@ static WRITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     )
 });
 
+/// As [`WRITE`], of what has been decided and committed before.
+static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH new (scope, subject, posted, corrected, allotted) AS (VALUES ",
+        5,
+        ")
+         UPDATE account SET posted_nanousd = new.posted, corrected_nanousd = new.corrected,
+             allotted_nanousd = new.allotted
+         FROM new
+         WHERE account.scope = new.scope AND account.subject = new.subject",
+    )
+});
+
 fn name(account: &AccountId) -> Name {
     (account.scope().to_owned(), account.subject())
 }
 
+fn in_order<'a>(accounts: impl Iterator<Item = &'a AccountId>) -> Vec<Name> {
+    let names: BTreeMap<Name, ()> = accounts.map(|account| (name(account), ())).collect();
+    names.into_keys().collect()
+}
+
 impl Accounts {
-    pub(super) async fn lock(
+    pub(in crate::store) async fn lock(
         connection: &mut AnyConnection,
         database: &Database,
         accounts: impl Iterator<Item = &AccountId>,
     ) -> Result<Self, sqlx::Error> {
-        let names: BTreeMap<Name, ()> = accounts.map(|account| (name(account), ())).collect();
-        let names: Vec<Name> = names.into_keys().collect();
         let texts = match database {
-            Database::Sqlite { .. } => &READ_SQLITE,
+            Database::Sqlite(_) => &READ_SQLITE,
             Database::Postgres(_) => &READ_POSTGRES,
         };
         let mut found = BTreeMap::new();
-        for (size, names) in chunks(&names) {
+        for (size, names) in chunks(&in_order(accounts)) {
             let mut query = sqlx::query::<Any>(texts[size].as_str());
             for name in names {
                 query = query
@@ -100,56 +127,109 @@ impl Accounts {
                     .bind(name.map(|(_, subject)| subject.clone()));
             }
             for row in query.fetch_all(&mut *connection).await? {
-                let name = (row.try_get("scope")?, row.try_get("subject")?);
+                let (scope, subject): (String, String) =
+                    (row.try_get("scope")?, row.try_get("subject")?);
+                let damaged = || sqlx::Error::Decode("no account".into());
+                let account = AccountId::parse(&scope, &subject).ok_or_else(damaged)?;
                 let read = Row {
                     standing: read_standing(&row)?,
                     corrected_nanos: row.try_get("corrected_nanousd")?,
                     is_changed: false,
                 };
-                found.insert(name, read);
+                found.insert(account, read);
             }
         }
         Ok(Self(found))
     }
 
-    pub(super) fn get(&mut self, account: &AccountId) -> Option<&mut Row> {
-        self.0.get_mut(&name(account))
+    pub(in crate::store) fn get(&mut self, account: &AccountId) -> Option<&mut Row> {
+        self.0.get_mut(account)
+    }
+
+    pub(in crate::store) fn insert(&mut self, account: AccountId, row: Row) {
+        self.0.insert(account, row);
+    }
+
+    pub(in crate::store) fn into_rows(self) -> impl Iterator<Item = (AccountId, Row)> {
+        self.0.into_iter()
+    }
+
+    /// Where those stand that have been changed.
+    pub(in crate::store) fn changed(&self) -> Vec<(AccountId, Total)> {
+        let changed = self.0.iter().filter(|(_, row)| row.is_changed);
+        changed
+            .map(|(account, row)| (account.clone(), row.total()))
+            .collect()
     }
 
     /// Writes what has been changed.
     pub(super) async fn write(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-        let changed: Vec<(Name, Row)> = self
-            .0
-            .into_iter()
-            .filter(|(_, row)| row.is_changed)
-            .collect();
-        let mut written = 0;
-        for (size, rows) in chunks(&changed) {
-            let mut query = sqlx::query::<Any>(WRITE[size].as_str());
-            for row in rows {
-                let standing = row.map(|(_, row)| row.standing);
-                query = query
-                    .bind(row.map(|((scope, _), _)| scope.clone()))
-                    .bind(row.map(|((_, subject), _)| subject.clone()))
-                    .bind(standing.map(|standing| standing.posted.nanos()))
-                    .bind(row.map(|(_, row)| row.corrected_nanos))
-                    .bind(standing.map(|standing| standing.allotted.nanos()));
-            }
-            written += query.execute(&mut *connection).await?.rows_affected();
-        }
+        let changed = self.changed();
         // Nobody can have changed a row that is locked, so one that was left out
         // would have broken its limit.
-        if usize::try_from(written) == Ok(changed.len()) {
-            Ok(())
-        } else {
-            Err(sqlx::Error::RowNotFound)
+        match update(connection, &WRITE, &changed).await? {
+            written if usize::try_from(written) == Ok(changed.len()) => Ok(()),
+            _ => Err(sqlx::Error::RowNotFound),
         }
     }
 }
 
+/// Writes totals that batches have come to before, whatever the limits are.
+pub(in crate::store) async fn record(
+    connection: &mut AnyConnection,
+    totals: &[(AccountId, Total)],
+) -> Result<(), sqlx::Error> {
+    update(connection, &RECORD, totals).await.map(drop)
+}
+
+/// In the order of their names, which is that of SQLite's pages.
+async fn update(
+    connection: &mut AnyConnection,
+    texts: &'static [String; SIZES.len()],
+    totals: &[(AccountId, Total)],
+) -> Result<u64, sqlx::Error> {
+    let mut named: Vec<(Name, Total)> = totals
+        .iter()
+        .map(|(account, total)| (name(account), *total))
+        .collect();
+    named.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let mut written = 0;
+    for (size, rows) in chunks(&named) {
+        let mut query = sqlx::query::<Any>(texts[size].as_str());
+        for row in rows {
+            let total = row.map(|(_, total)| total);
+            query = query
+                .bind(row.map(|((scope, _), _)| scope.clone()))
+                .bind(row.map(|((_, subject), _)| subject.clone()))
+                .bind(total.map(|total| total.posted.nanos()))
+                .bind(total.map(|total| total.corrected_nanos))
+                .bind(total.map(|total| total.allotted.nanos()));
+        }
+        written += query.execute(&mut *connection).await?.rows_affected();
+    }
+    Ok(written)
+}
+
 impl Row {
-    pub(super) const fn standing(&self) -> Standing {
+    pub(in crate::store) const fn standing(&self) -> Standing {
         self.standing
+    }
+
+    pub(in crate::store) const fn total(&self) -> Total {
+        Total {
+            posted: self.standing.posted,
+            corrected_nanos: self.corrected_nanos,
+            allotted: self.standing.allotted,
+        }
+    }
+
+    pub(in crate::store) const fn is_changed(&self) -> bool {
+        self.is_changed
+    }
+
+    pub(in crate::store) const fn marked(mut self, is_changed: bool) -> Self {
+        self.is_changed = is_changed;
+        self
     }
 
     /// A total stays inside its range. What an operator has reset is not taken off

@@ -1,35 +1,24 @@
-//! One batch of the ledger as one transaction: rows first, then each account
-//! once, however many calls were charged to it, so that a batch costs the store a
-//! few statements however many calls and accounts there are.
-//!
-//! Whether a claim fits is asked of rows that are locked, and said once more by
-//! the condition of the statement that writes them.
+//! One batch of the ledger: rows, then each account once, however many calls were
+//! charged to it, so that a batch costs the store a few statements however many
+//! calls and accounts there are. What it comes to is decided here, in memory; the
+//! tables take it as one transaction where processes share them, and through the
+//! journal where there is one process.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+mod in_journal;
+mod in_tables;
 
-use sqlx::AnyConnection;
+use std::collections::{BTreeMap, HashSet};
+
 use uuid::Uuid;
 
+use super::ApplyError;
 use super::accounts::Accounts;
-use super::{ApplyError, estimate, process};
 use crate::key::AccountId;
 use crate::ledger::account::{AHEAD_DIVISOR, Standing};
 use crate::ledger::entry::{Claim, Entry, Grant, Outcome, Posting};
 use crate::money::NanoUsd;
-use crate::store::many::filled::{self, SIZES, chunks};
-use crate::store::{Database, Store, StoreError, usage};
-
-/// What a batch does to its accounts.
-#[derive(Default)]
-struct Changes(BTreeMap<AccountId, Change>);
-
-#[derive(Default)]
-struct Change {
-    posted_nanos: i64,
-    released: NanoUsd,
-    allotted: NanoUsd,
-}
+use crate::store::usage::UsageRow;
+use crate::store::{Database, Store};
 
 /// Applies entries, all or none, and marks the process with `batch`. Postings and
 /// returns go first, whatever their place, and make room for the claims.
@@ -39,41 +28,63 @@ pub(crate) async fn apply(
     batch: i64,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>, ApplyError> {
-    let not_applied =
-        |error| ApplyError::NotApplied(StoreError::while_doing("changing the books")(error));
-    let mut transaction = store.begin_batch().await.map_err(ApplyError::NotApplied)?;
-    let is_alive = process::mark(&mut transaction, &store.database, process, batch);
-    if !is_alive.await.map_err(not_applied)? {
-        return Err(ApplyError::Swept);
-    }
-    let outcomes = change_books(&mut transaction, &store.database, process, entries).await;
-    let outcomes = outcomes.map_err(not_applied)?;
-    match transaction.commit().await {
-        Ok(()) => Ok(outcomes),
-        Err(source) => Err(ApplyError::Unknown {
-            outcomes,
-            source: StoreError::while_doing("committing the books")(source),
-        }),
+    match &store.database {
+        // What goes off an estimate is in the tables.
+        Database::Sqlite(local) if !entries.iter().any(|entry| is_late(entry, process)) => {
+            in_journal::apply(store, &local.journal, (process, batch), entries).await
+        }
+        Database::Sqlite(_) | Database::Postgres(_) => {
+            in_tables::apply(store, process, batch, entries).await
+        }
     }
 }
 
-async fn change_books(
-    connection: &mut AnyConnection,
-    database: &Database,
-    process: Uuid,
-    entries: &[Entry],
-) -> Result<Vec<Outcome>, sqlx::Error> {
-    let mut changes = Changes::default();
-    let mut outcomes = Vec::with_capacity(entries.len());
+/// Whether it is about an allotment of a process that was taken for dead.
+fn is_late(entry: &Entry, process: Uuid) -> bool {
+    match entry {
+        Entry::Post(posting) => posting.process != process,
+        Entry::Return { process: owner, .. } => *owner != process,
+        Entry::Claim(_) => false,
+    }
+}
+
+fn rows(entries: &[Entry]) -> Vec<&UsageRow> {
     let rows = entries.iter().filter_map(|entry| match entry {
         Entry::Post(posting) => Some(&posting.row),
         Entry::Return { .. } | Entry::Claim(_) => None,
     });
-    let mut written = usage::insert(connection, &rows.collect::<Vec<_>>()).await?;
-    for entry in entries {
-        outcomes.push(match entry {
+    rows.collect()
+}
+
+/// What a batch does to its accounts.
+#[derive(Default)]
+struct Changes {
+    of: BTreeMap<AccountId, Change>,
+    /// What goes off the estimates of processes that were taken for dead.
+    late: Vec<Late>,
+}
+
+#[derive(Default)]
+struct Change {
+    posted_nanos: i64,
+    released: NanoUsd,
+    allotted: NanoUsd,
+}
+
+struct Late {
+    owner: Uuid,
+    account: AccountId,
+    amount: NanoUsd,
+}
+
+impl Changes {
+    /// What the entries do, but for the claims, which are only counted in. A posting
+    /// does nothing unless its row is among those that are `written`.
+    fn of(process: Uuid, entries: &[Entry], mut written: HashSet<Uuid>) -> (Self, Vec<Outcome>) {
+        let mut changes = Self::default();
+        let outcomes = entries.iter().map(|entry| match entry {
             Entry::Post(posting) if written.remove(&posting.row.request_id) => {
-                changes.post(connection, process, posting).await?;
+                changes.post(process, posting);
                 Outcome::Posted
             }
             Entry::Post(_) => Outcome::AlreadyPosted,
@@ -82,77 +93,63 @@ async fn change_books(
                 account,
                 amount,
             } => {
-                changes
-                    .release(connection, (process, *owner), account, *amount)
-                    .await?;
+                changes.release((process, *owner), account, *amount);
                 Outcome::Returned
             }
             Entry::Claim(claim) => {
                 for (_, account) in claim.asked() {
-                    changes.of(account);
+                    changes.get(account);
                 }
-                // Answered below.
+                // Answered by `settle`.
                 Outcome::Returned
             }
         });
-    }
-    let mut rows = Accounts::lock(connection, database, changes.0.keys()).await?;
-    for (account, change) in &changes.0 {
-        if let Some(row) = rows.get(account) {
-            row.post(change.posted_nanos);
-            row.release(change.released);
-        }
-    }
-    for (entry, outcome) in entries.iter().zip(&mut outcomes) {
-        if let Entry::Claim(claim) = entry {
-            *outcome = changes.claim(&mut rows, claim);
-        }
-    }
-    let moved = changes.moved(&mut rows);
-    rows.write(connection).await?;
-    move_allotments(connection, process, &moved).await?;
-    Ok(outcomes)
-}
-
-impl Changes {
-    fn of(&mut self, account: &AccountId) -> &mut Change {
-        self.0.entry(account.clone()).or_default()
+        let outcomes = outcomes.collect();
+        (changes, outcomes)
     }
 
-    async fn post(
-        &mut self,
-        connection: &mut AnyConnection,
-        process: Uuid,
-        posting: &Posting,
-    ) -> Result<(), sqlx::Error> {
+    /// Carries out what has come together, and then answers the claims.
+    fn settle(&mut self, entries: &[Entry], outcomes: &mut [Outcome], rows: &mut Accounts) {
+        for (account, change) in &self.of {
+            if let Some(row) = rows.get(account) {
+                row.post(change.posted_nanos);
+                row.release(change.released);
+            }
+        }
+        for (entry, outcome) in entries.iter().zip(outcomes) {
+            if let Entry::Claim(claim) = entry {
+                *outcome = self.claim(rows, claim);
+            }
+        }
+    }
+
+    fn get(&mut self, account: &AccountId) -> &mut Change {
+        self.of.entry(account.clone()).or_default()
+    }
+
+    fn post(&mut self, process: Uuid, posting: &Posting) {
         let row = &posting.row;
         for (account, release) in row.accounts.iter().zip(posting.releases) {
-            let change = self.of(account);
+            let change = self.get(account);
             change.posted_nanos = change.posted_nanos.saturating_add(row.cost.nanos());
-            self.release(connection, (process, posting.process), account, release)
-                .await?;
+            self.release((process, posting.process), account, release);
         }
-        Ok(())
     }
 
     /// Takes an amount off the allotment of `owner`. Where that process was taken
     /// for dead, its allotment has become an estimate, and it goes off that.
-    async fn release(
-        &mut self,
-        connection: &mut AnyConnection,
-        (process, owner): (Uuid, Uuid),
-        account: &AccountId,
-        amount: NanoUsd,
-    ) -> Result<(), sqlx::Error> {
+    fn release(&mut self, (process, owner): (Uuid, Uuid), account: &AccountId, amount: NanoUsd) {
+        let change = self.get(account);
         if owner == process {
-            let change = self.of(account);
             change.released = change.released.saturating_add(amount);
-            return Ok(());
+        } else {
+            let account = account.clone();
+            self.late.push(Late {
+                owner,
+                account,
+                amount,
+            });
         }
-        let taken = estimate::take_off(connection, owner, account, amount).await?;
-        let change = self.of(account);
-        change.posted_nanos = change.posted_nanos.saturating_sub(taken.nanos());
-        Ok(())
     }
 
     /// All or none, of what is left after the claims before it.
@@ -181,19 +178,10 @@ impl Changes {
             });
         }
         for grant in &grants {
-            let change = self.of(&claim.accounts[grant.at]);
+            let change = self.get(&claim.accounts[grant.at]);
             change.allotted = change.allotted.saturating_add(grant.amount);
         }
         Outcome::Granted(grants)
-    }
-
-    /// By how much the allotments of this process grow, or shrink below zero.
-    fn moved(&self, rows: &mut Accounts) -> Vec<(&AccountId, i64)> {
-        self.0
-            .iter()
-            .map(|(account, change)| (account, change.allotted.nanos() - change.released.nanos()))
-            .filter(|(account, moved)| *moved != 0 && rows.get(account).is_some())
-            .collect()
     }
 }
 
@@ -206,52 +194,4 @@ fn ahead(standing: Standing, least: NanoUsd, asked: NanoUsd) -> NanoUsd {
     let used = standing.posted.saturating_add(standing.allotted);
     let left = limit.saturating_sub(used.saturating_add(least));
     asked.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
-}
-
-static GROW: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    filled::texts(
-        "WITH moved (process, scope, subject, amount) AS (VALUES ",
-        4,
-        ")
-         INSERT INTO allotment (process, scope, subject, amount_nanousd)
-         SELECT process, scope, subject, amount FROM moved WHERE scope IS NOT NULL
-         ON CONFLICT (process, scope, subject) DO UPDATE
-             SET amount_nanousd = allotment.amount_nanousd + excluded.amount_nanousd",
-    )
-});
-
-static SHRINK: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    filled::texts(
-        "WITH moved (process, scope, subject, amount) AS (VALUES ",
-        4,
-        ")
-         UPDATE allotment SET amount_nanousd = CASE
-             WHEN amount_nanousd < moved.amount THEN 0 ELSE amount_nanousd - moved.amount END
-         FROM moved
-         WHERE allotment.process = moved.process AND allotment.scope = moved.scope
-             AND allotment.subject = moved.subject",
-    )
-});
-
-async fn move_allotments(
-    connection: &mut AnyConnection,
-    process: Uuid,
-    moved: &[(&AccountId, i64)],
-) -> Result<(), sqlx::Error> {
-    let process = process.to_string();
-    let (grown, shrunk): (Vec<_>, Vec<_>) = moved.iter().partition(|(_, amount)| *amount > 0);
-    for (texts, moved) in [(&GROW, grown), (&SHRINK, shrunk)] {
-        for (size, moved) in chunks(&moved) {
-            let mut query = sqlx::query(texts[size].as_str());
-            for one in moved {
-                query = query
-                    .bind(one.map(|_| process.clone()))
-                    .bind(one.map(|(account, _)| account.scope()))
-                    .bind(one.map(|(account, _)| account.subject()))
-                    .bind(one.map(|(_, amount)| amount.abs()));
-            }
-            query.execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
 }

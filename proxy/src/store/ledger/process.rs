@@ -14,10 +14,17 @@ use crate::store::{Database, Store, StoreError};
 /// two seconds.
 pub(crate) const LAPSE: Duration = Duration::from_secs(10);
 
-/// Makes a process known, before its first batch.
+/// Makes a process known, before its first batch. On SQLite it is the only one:
+/// those before it have been recovered.
 pub(crate) async fn register(store: &Store, process: Uuid) -> Result<(), StoreError> {
+    let failed = || StoreError::while_doing("registering with the ledger");
+    let mut write = store.begin_batch().await?;
     let statement = match store.database {
-        Database::Sqlite { .. } => "INSERT INTO process (id, batch, seen_us) VALUES ($1, 0, 0)",
+        Database::Sqlite(_) => {
+            let others = sqlx::query("DELETE FROM process").execute(&mut *write);
+            others.await.map_err(failed())?;
+            "INSERT INTO process (id, batch, seen_us) VALUES ($1, 0, 0)"
+        }
         Database::Postgres(_) => {
             "INSERT INTO process (id, batch, seen_us)
              VALUES ($1, 0, CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT))"
@@ -25,22 +32,27 @@ pub(crate) async fn register(store: &Store, process: Uuid) -> Result<(), StoreEr
     };
     sqlx::query(statement)
         .bind(process.to_string())
-        .execute(&store.writer)
+        .execute(&mut *write)
         .await
-        .map(drop)
-        .map_err(StoreError::while_doing("registering with the ledger"))
+        .map_err(failed())?;
+    write.commit().await.map_err(failed())
 }
 
 /// The process stops: what it still has allotted is left to recovery.
 pub(crate) async fn leave(store: &Store, process: Uuid) -> Result<(), StoreError> {
     let failed = || StoreError::while_doing("leaving the ledger");
     let mut transaction = store.begin_batch().await?;
-    for statement in [
-        "DELETE FROM allotment WHERE process = $1 AND amount_nanousd = 0",
-        "DELETE FROM process WHERE id = $1
-             AND NOT EXISTS (SELECT 1 FROM allotment WHERE process = $1)",
-    ] {
-        sqlx::query(statement)
+    let statements: &[&'static str] = match store.database {
+        Database::Sqlite(_) => &["DELETE FROM process WHERE id = $1
+             AND NOT EXISTS (SELECT 1 FROM account WHERE allotted_nanousd > 0)"],
+        Database::Postgres(_) => &[
+            "DELETE FROM allotment WHERE process = $1 AND amount_nanousd = 0",
+            "DELETE FROM process WHERE id = $1
+                 AND NOT EXISTS (SELECT 1 FROM allotment WHERE process = $1)",
+        ],
+    };
+    for statement in statements {
+        sqlx::query(*statement)
             .bind(process.to_string())
             .execute(&mut *transaction)
             .await
@@ -49,17 +61,41 @@ pub(crate) async fn leave(store: &Store, process: Uuid) -> Result<(), StoreError
     transaction.commit().await.map_err(failed())
 }
 
+/// Whether the process is registered, and not taken for dead. On SQLite it is
+/// asked once, because nobody else is there to take it for dead.
+pub(in crate::store) async fn is_known(store: &Store, process: Uuid) -> Result<bool, sqlx::Error> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT batch FROM process WHERE id = $1")
+        .bind(process.to_string())
+        .fetch_optional(store.reader())
+        .await?;
+    Ok(found.is_some())
+}
+
+/// All batches of the process up to this one are in the tables.
+pub(in crate::store) async fn folded(
+    connection: &mut AnyConnection,
+    process: Uuid,
+    batch: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE process SET batch = $2 WHERE id = $1")
+        .bind(process.to_string())
+        .bind(batch)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// The number of the last batch of this process that is in the store. None where
 /// the process was taken for dead. A batch whose commit is under way holds the
 /// row, and is waited for: it counts once it is visible.
 pub(crate) async fn applied_batch(store: &Store, process: Uuid) -> Result<Option<i64>, StoreError> {
     let text = match store.database {
-        Database::Sqlite { .. } => "SELECT batch FROM process WHERE id = $1",
+        Database::Sqlite(_) => "SELECT batch FROM process WHERE id = $1",
         Database::Postgres(_) => "SELECT batch FROM process WHERE id = $1 FOR UPDATE",
     };
     sqlx::query_scalar(text)
         .bind(process.to_string())
-        .fetch_optional(store.reader())
+        .fetch_optional(store.settled().await?)
         .await
         .map_err(StoreError::while_doing("reading the ledger's last batch"))
 }
@@ -73,7 +109,7 @@ pub(super) async fn mark(
     batch: i64,
 ) -> Result<bool, sqlx::Error> {
     let statement = match database {
-        Database::Sqlite { .. } => "UPDATE process SET batch = $2 WHERE id = $1",
+        Database::Sqlite(_) => "UPDATE process SET batch = $2 WHERE id = $1",
         Database::Postgres(_) => {
             "UPDATE process SET batch = $2,
                  seen_us = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
@@ -92,7 +128,7 @@ pub(super) async fn mark(
 /// on the file keeps them from running beside the caller, which is not yet.
 pub(super) async fn dead(store: &Store) -> Result<Vec<String>, sqlx::Error> {
     let query = match store.database {
-        Database::Sqlite { .. } => sqlx::query::<Any>("SELECT id FROM process ORDER BY id"),
+        Database::Sqlite(_) => sqlx::query::<Any>("SELECT id FROM process ORDER BY id"),
         Database::Postgres(_) => sqlx::query(
             "SELECT id FROM process
              WHERE seen_us < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $1
@@ -112,7 +148,7 @@ pub(super) async fn bury(
     process: &str,
 ) -> Result<bool, sqlx::Error> {
     let query = match database {
-        Database::Sqlite { .. } => sqlx::query::<Any>("DELETE FROM process WHERE id = $1"),
+        Database::Sqlite(_) => sqlx::query::<Any>("DELETE FROM process WHERE id = $1"),
         Database::Postgres(_) => sqlx::query(
             "DELETE FROM process WHERE id = $1
                  AND seen_us < CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT) - $2",
@@ -120,7 +156,7 @@ pub(super) async fn bury(
     };
     let query = query.bind(process.to_owned());
     let query = match database {
-        Database::Sqlite { .. } => query,
+        Database::Sqlite(_) => query,
         Database::Postgres(_) => query.bind(lapse_micros()),
     };
     Ok(query.execute(connection).await?.rows_affected() == 1)

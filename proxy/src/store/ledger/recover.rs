@@ -66,11 +66,18 @@ async fn post_all(
     process: &str,
     now: DateTime<Utc>,
 ) -> Result<Option<Vec<Recovered>>, sqlx::Error> {
-    let rows =
-        sqlx::query("SELECT scope, subject, amount_nanousd FROM allotment WHERE process = $1")
-            .bind(process)
-            .fetch_all(&mut *connection)
-            .await?;
+    let query = match database {
+        // Nobody else has any.
+        Database::Sqlite(_) => sqlx::query(
+            "SELECT scope, subject, allotted_nanousd AS amount_nanousd FROM account
+             WHERE allotted_nanousd > 0",
+        ),
+        Database::Postgres(_) => {
+            sqlx::query("SELECT scope, subject, amount_nanousd FROM allotment WHERE process = $1")
+                .bind(process)
+        }
+    };
+    let rows = query.fetch_all(&mut *connection).await?;
     let mut recovered = Vec::with_capacity(rows.len());
     for row in rows {
         let scope = row.try_get::<String, _>("scope")?;

@@ -45,7 +45,7 @@ pub(crate) async fn standings(
         .bind(width)
         .bind(i64::try_from(SCOPE_WIDTH).unwrap_or_default())
         .bind(FILL.to_string())
-        .fetch_all(store.reader())
+        .fetch_all(store.settled().await?)
         .await
         .map_err(StoreError::while_doing("reading accounts"))?;
         for row in rows {

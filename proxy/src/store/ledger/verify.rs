@@ -3,7 +3,7 @@
 //! It only reads. `llm-proxy ledger verify` prints what it finds, and the tests
 //! call it after each crash.
 
-use sqlx::Row;
+use sqlx::{AnyPool, Row};
 
 use crate::store::{Store, StoreError};
 
@@ -30,12 +30,12 @@ pub(crate) struct Difference {
 
 /// Compares totals and rows as of one moment.
 pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
-    compare(store)
+    compare(store.settled().await?)
         .await
         .map_err(StoreError::while_doing("verifying the books"))
 }
 
-async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
+async fn compare(reader: &AnyPool) -> Result<Verification, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT scope, subject, posted_nanousd, allotted_nanousd,
              CAST(COALESCE(CASE scope
@@ -50,7 +50,7 @@ async fn compare(store: &Store) -> Result<Verification, sqlx::Error> {
                      AND usage_carried.subject = account.subject), 0) AS rows_nanousd
          FROM account ORDER BY scope, subject",
     )
-    .fetch_all(store.reader())
+    .fetch_all(reader)
     .await?;
     let mut found = Verification::default();
     for row in rows {

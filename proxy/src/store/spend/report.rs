@@ -132,7 +132,7 @@ impl Store {
             .bind(until_us)
             .bind(i64::from(page.size))
             .bind(page.skipped())
-            .fetch_all(self.reader())
+            .fetch_all(self.settled().await?)
             .await
             .map_err(failed())?;
         let groups = rows.iter().map(Groups::read).collect::<Result<_, _>>();

@@ -117,7 +117,7 @@ impl Store {
             .bound(statement)
             .bind(i64::from(page.size))
             .bind(page.skipped())
-            .fetch_all(self.reader())
+            .fetch_all(self.settled().await?)
             .await
             .map_err(failed())?;
         let calls = rows.iter().map(Call::read).collect::<Result<_, _>>();
@@ -133,7 +133,7 @@ impl Store {
         };
         filter
             .bound(statement)
-            .fetch_one(self.reader())
+            .fetch_one(self.settled().await?)
             .await
             .and_then(|row| row.try_get("total"))
             .map_err(StoreError::while_doing("counting calls"))

@@ -42,7 +42,7 @@ impl Store {
         let row = sqlx::query(SINCE)
             .bind(account.to_string())
             .bind(since.timestamp_micros())
-            .fetch_one(self.reader())
+            .fetch_one(self.settled().await?)
             .await
             .map_err(failed())?;
         Totals::read(&row).map_err(failed())
@@ -54,7 +54,7 @@ impl Store {
         let kept = self.totals_since(account, DateTime::UNIX_EPOCH).await?;
         let carried = sqlx::query(CARRIED)
             .bind(account.to_string())
-            .fetch_optional(self.reader())
+            .fetch_optional(self.settled().await?)
             .await
             .map_err(failed())?;
         let carried = carried.as_ref().map(Totals::read).transpose();
@@ -75,7 +75,7 @@ impl Store {
             .bind(shared.scope.as_str())
             .bind(shared.subject())
             .bind(since.timestamp_micros())
-            .fetch_one(self.reader())
+            .fetch_one(self.settled().await?)
             .await
             .and_then(|row| row.try_get("cost_nanousd"))
             .map(NanoUsd::from_nanos)

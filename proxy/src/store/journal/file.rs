@@ -1,0 +1,187 @@
+//! The two files that the journal is written to in turn: one takes new records
+//! while the other's are folded, and is then emptied.
+//!
+//! A record is its length and its checksum, four bytes each, and its content. One
+//! that a crash has cut short ends its file: nobody was told that it is there.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+const HEAD_BYTES: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Files {
+    paths: [PathBuf; 2],
+    current: usize,
+    file: File,
+    /// Of the file that takes new records.
+    length: u64,
+}
+
+impl Files {
+    /// Opens the files beside a database, or makes them; with the records that
+    /// are in them, in no order.
+    pub(super) fn open(database: &Path) -> io::Result<(Self, Vec<Vec<u8>>)> {
+        let paths = ["-ledger-a", "-ledger-b"].map(|end| beside(database, end));
+        let mut records = Vec::new();
+        for path in &paths {
+            match fs::read(path) {
+                Ok(bytes) => records.extend(whole_records(&bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let open = |path| File::options().append(true).create(true).open(path);
+        let file = open(&paths[0])?;
+        open(&paths[1])?;
+        // A new file is there after a crash once its folder says so.
+        if let Some(folder) = database.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        let length = file.metadata()?.len();
+        let files = Self {
+            paths,
+            current: 0,
+            file,
+            length,
+        };
+        Ok((files, records))
+    }
+
+    /// Writes a record and waits for the disk. After an error nobody knows what
+    /// is in the file: it takes no more until it has been emptied.
+    pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
+        let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+        let length = u32::try_from(content.len()).map_err(too_long)?;
+        let mut record = Vec::with_capacity(HEAD_BYTES + content.len());
+        record.extend_from_slice(&length.to_le_bytes());
+        record.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
+        record.extend_from_slice(content);
+        self.file.write_all(&record)?;
+        self.file.sync_data()?;
+        self.length += record.len() as u64;
+        Ok(())
+    }
+
+    /// From here on the other file takes the records, emptied.
+    pub(super) fn switch(&mut self) -> io::Result<()> {
+        let other = 1 - self.current;
+        let file = File::options()
+            .append(true)
+            .create(true)
+            .open(&self.paths[other])?;
+        file.set_len(0)?;
+        (self.file, self.current, self.length) = (file, other, 0);
+        Ok(())
+    }
+
+    /// Whether the file that takes new records has none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Everything in them is in the tables, and they go on.
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        for path in &self.paths {
+            File::options().write(true).open(path)?.set_len(0)?;
+        }
+        self.length = 0;
+        Ok(())
+    }
+
+    /// Everything in them is in the tables, for good.
+    pub(super) fn remove(&self) {
+        for path in &self.paths {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!(%error, path = %path.display(), "removing an empty journal");
+            }
+        }
+    }
+}
+
+fn beside(database: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(database);
+    name.push(end);
+    PathBuf::from(name)
+}
+
+fn whole_records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<HEAD_BYTES>() {
+        let [a, b, c, d, checksum @ ..] = *head;
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        let Some((content, rest)) = rest.split_at_checked(length) else {
+            break;
+        };
+        // A file system may leave zeros where a crash cut a record short.
+        if length == 0 || crc32fast::hash(content) != u32::from_le_bytes(checksum) {
+            break;
+        }
+        records.push(content.to_vec());
+        bytes = rest;
+    }
+    records
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_appended_is_read_again_up_to_what_a_crash_cut_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("x.db");
+        let (mut files, found) = Files::open(&database).unwrap();
+        assert!(found.is_empty());
+        for content in ["one", "two", "three"] {
+            files.append(content.as_bytes()).unwrap();
+        }
+        let read = || Files::open(&database).unwrap().1;
+        assert_eq!(
+            read(),
+            [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]
+        );
+        let path = beside(&database, "-ledger-a");
+        let whole = fs::read(&path).unwrap();
+        let last = HEAD_BYTES + "three".len();
+        for cut in 1..last {
+            fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+            assert_eq!(
+                read(),
+                [b"one".to_vec(), b"two".to_vec()],
+                "{cut} bytes short"
+            );
+        }
+        for at in whole.len() - last..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(read(), [b"one".to_vec(), b"two".to_vec()], "byte {at}");
+        }
+        fs::write(&path, [whole, vec![0; 100]].concat()).unwrap();
+        assert_eq!(read().len(), 3, "zeros are no record");
+    }
+
+    #[test]
+    fn the_two_files_take_turns() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("x.db");
+        let (mut files, _) = Files::open(&database).unwrap();
+        let read = || Files::open(&database).unwrap().1;
+        files.append(b"one").unwrap();
+        files.switch().unwrap();
+        assert!(files.is_empty());
+        files.append(b"two").unwrap();
+        assert_eq!(read(), [b"one".to_vec(), b"two".to_vec()]);
+        files.switch().unwrap();
+        assert_eq!(read(), [b"two".to_vec()]);
+        files.append(b"three").unwrap();
+        assert_eq!(read(), [b"three".to_vec(), b"two".to_vec()]);
+        files.remove();
+        assert!(read().is_empty());
+    }
+}

@@ -1,0 +1,247 @@
+//! A batch of the ledger as text: the rows of its calls, and where each account
+//! that it changed stands after it. Lists without names, because a busy gateway
+//! writes thousands of rows a second.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::key::AccountId;
+use crate::money::NanoUsd;
+use crate::price::Usage;
+use crate::store::ledger::accounts::Total;
+use crate::store::usage::UsageRow;
+
+/// One batch of one process.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) process: Uuid,
+    pub(super) batch: i64,
+    pub(super) rows: Vec<UsageRow>,
+    pub(super) totals: Vec<(AccountId, Total)>,
+}
+
+/// A record that cannot be read, though it is whole.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::store) enum RecordError {
+    #[error("a record of the journal is none: {0}")]
+    Text(#[from] serde_json::Error),
+    #[error("a record of the journal names an account that this version does not know")]
+    Account,
+    #[error("a record of the journal has a time outside of the calendar")]
+    Time,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Text<'a> {
+    process: Uuid,
+    batch: i64,
+    /// Scope and subject of those that are meant below, by their places.
+    #[serde(borrow)]
+    accounts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// Account, posted, corrected, allotted.
+    totals: Vec<(usize, i64, i64, i64)>,
+    #[serde(borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+/// The columns of a usage row in their order, but for the accounts.
+#[derive(Serialize, Deserialize)]
+struct Row<'a>(
+    Uuid,
+    Vec<usize>,
+    #[serde(borrow)] Cow<'a, str>,
+    #[serde(borrow)] Cow<'a, str>,
+    [u64; 3],
+    i64,
+    bool,
+    bool,
+    u16,
+    [i64; 2],
+);
+
+#[derive(Default)]
+struct Places<'a> {
+    of: BTreeMap<&'a AccountId, usize>,
+    names: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+}
+
+impl<'a> Places<'a> {
+    fn of(&mut self, account: &'a AccountId) -> usize {
+        let names = &mut self.names;
+        *self.of.entry(account).or_insert_with(|| {
+            names.push((account.scope().into(), account.subject().into()));
+            names.len() - 1
+        })
+    }
+}
+
+pub(super) fn encode(
+    (process, batch): (Uuid, i64),
+    rows: &[UsageRow],
+    totals: &[(AccountId, Total)],
+) -> Result<Vec<u8>, serde_json::Error> {
+    let mut places = Places::default();
+    let totals = totals.iter().map(|(account, total)| {
+        let [posted, allotted] = [total.posted, total.allotted].map(NanoUsd::nanos);
+        (places.of(account), posted, total.corrected_nanos, allotted)
+    });
+    let totals = totals.collect();
+    let rows = rows.iter().map(|row| {
+        let accounts = row.accounts.iter();
+        let usage = row.usage;
+        Row(
+            row.request_id,
+            accounts.map(|account| places.of(account)).collect(),
+            row.model.as_str().into(),
+            row.deployment_id.as_str().into(),
+            [
+                usage.prompt_tokens,
+                usage.completion_tokens,
+                usage.cached_tokens,
+            ],
+            row.cost.nanos(),
+            row.estimated,
+            row.streamed,
+            row.status,
+            [row.started_at, row.finished_at].map(|time| time.timestamp_micros()),
+        )
+    });
+    let rows = rows.collect();
+    serde_json::to_vec(&Text {
+        process,
+        batch,
+        accounts: places.names,
+        totals,
+        rows,
+    })
+}
+
+pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
+    let text: Text<'_> = serde_json::from_slice(content)?;
+    let parse = |(scope, subject): &(Cow<'_, str>, Cow<'_, str>)| {
+        AccountId::parse(scope, subject).ok_or(RecordError::Account)
+    };
+    let accounts = text.accounts.iter().map(parse);
+    let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
+    let at = |place: usize| accounts.get(place).cloned().ok_or(RecordError::Account);
+    let totals = text
+        .totals
+        .iter()
+        .map(|(place, posted, corrected, allotted)| {
+            let total = Total {
+                posted: NanoUsd::from_nanos(*posted),
+                corrected_nanos: *corrected,
+                allotted: NanoUsd::from_nanos(*allotted),
+            };
+            Ok((at(*place)?, total))
+        });
+    let totals = totals.collect::<Result<_, RecordError>>()?;
+    let rows = text.rows.into_iter().map(|row| {
+        let accounts = row.1.iter().map(|place| at(*place));
+        let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
+        row.read(accounts.into())
+    });
+    let rows = rows.collect::<Result<_, RecordError>>()?;
+    Ok(Record {
+        process: text.process,
+        batch: text.batch,
+        rows,
+        totals,
+    })
+}
+
+impl Row<'_> {
+    fn read(self, accounts: Arc<[AccountId]>) -> Result<UsageRow, RecordError> {
+        let Self(
+            request_id,
+            _,
+            model,
+            deployment_id,
+            tokens,
+            cost,
+            estimated,
+            streamed,
+            status,
+            times,
+        ) = self;
+        let [prompt_tokens, completion_tokens, cached_tokens] = tokens;
+        let [started_at, finished_at] =
+            times.map(|micros| DateTime::from_timestamp_micros(micros).ok_or(RecordError::Time));
+        Ok(UsageRow {
+            request_id,
+            accounts,
+            model: model.into_owned(),
+            deployment_id: deployment_id.into_owned(),
+            usage: Usage {
+                prompt_tokens,
+                completion_tokens,
+                cached_tokens,
+            },
+            cost: NanoUsd::from_nanos(cost),
+            estimated,
+            streamed,
+            status,
+            started_at: started_at?,
+            finished_at: finished_at?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let accounts = [
+            AccountId::parse("key", &"ab".repeat(32)).unwrap(),
+            AccountId::parse("team", "of \"four\"\twords\u{e9}")
+                .unwrap_or_else(|| AccountId::parse("team", "of \"four\" words\u{e9}").unwrap()),
+            AccountId::parse("role", "without a row").unwrap(),
+        ];
+        let now = DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap();
+        let row = |cost, accounts: &[AccountId]| UsageRow {
+            request_id: Uuid::now_v7(),
+            accounts: accounts.into(),
+            model: "a \"quoted\" \u{1F600} model".to_owned(),
+            deployment_id: String::new(),
+            usage: Usage {
+                prompt_tokens: u64::MAX,
+                completion_tokens: 2,
+                cached_tokens: 3,
+            },
+            cost: NanoUsd::from_nanos(cost),
+            estimated: cost == 1,
+            streamed: cost != 1,
+            status: 200,
+            started_at: now,
+            finished_at: now,
+        };
+        let rows = [
+            row(1, &accounts[..2]),
+            row(i64::MAX, &accounts[..1]),
+            row(0, &[]),
+        ];
+        let total = |posted| Total {
+            posted: NanoUsd::from_nanos(posted),
+            corrected_nanos: -posted,
+            allotted: NanoUsd::from_nanos(posted / 2),
+        };
+        let totals = [
+            (accounts[2].clone(), total(5)),
+            (accounts[0].clone(), total(i64::MAX)),
+        ];
+        let process = Uuid::new_v4();
+        let text = encode((process, 7), &rows, &totals).unwrap();
+        let read = decode(&text).unwrap();
+        assert_eq!((read.process, read.batch), (process, 7));
+        assert_eq!(read.totals, totals);
+        assert_eq!(format!("{:?}", read.rows), format!("{rows:?}"));
+        for damaged in ["", "{}", "[1]", r#"{"process":1}"#] {
+            decode(damaged.as_bytes()).unwrap_err();
+        }
+    }
+}
