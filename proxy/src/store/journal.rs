@@ -305,3 +305,6 @@ impl Writable {
             .map_err(io::Error::other)?
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,11 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
 
 const HEAD_BYTES: usize = 8;
 
@@ -35,7 +38,6 @@ impl Files {
                 Err(error) => return Err(error),
             }
         }
-        let open = |path| File::options().append(true).create(true).open(path);
         let file = open(&paths[0])?;
         open(&paths[1])?;
         // A new file is there after a crash once its folder says so.
@@ -62,7 +64,6 @@ impl Files {
         record.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
         record.extend_from_slice(content);
         self.file.write_all(&record)?;
-        self.file.sync_data()?;
         self.length += record.len() as u64;
         Ok(())
     }
@@ -70,13 +71,16 @@ impl Files {
     /// From here on the other file takes the records, emptied.
     pub(super) fn switch(&mut self) -> io::Result<()> {
         let other = 1 - self.current;
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .open(&self.paths[other])?;
+        let file = open(&self.paths[other])?;
         file.set_len(0)?;
         (self.file, self.current, self.length) = (file, other, 0);
         Ok(())
+    }
+
+    /// The next record does not reach the disk.
+    #[cfg(test)]
+    pub(super) fn break_for_a_test(&mut self) {
+        self.file = File::open(&self.paths[self.current]).unwrap();
     }
 
     /// Whether the file that takes new records has none.
@@ -101,6 +105,16 @@ impl Files {
             }
         }
     }
+}
+
+/// What has been written to it is on the disk.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = i32::try_from(OFlags::DSYNC.bits()).map_err(io::Error::other)?;
+    File::options()
+        .append(true)
+        .create(true)
+        .custom_flags(flags)
+        .open(path)
 }
 
 fn beside(database: &Path, end: &str) -> PathBuf {
@@ -164,6 +178,18 @@ mod tests {
         }
         fs::write(&path, [whole, vec![0; 100]].concat()).unwrap();
         assert_eq!(read().len(), 3, "zeros are no record");
+    }
+
+    /// What only a power cut would show.
+    #[test]
+    fn f1_a_record_is_on_the_disk_when_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut files, _) = Files::open(&folder.path().join("x.db")).unwrap();
+        for _ in 0..2 {
+            let flags = rustix::fs::fcntl_getfl(&files.file).unwrap();
+            assert!(flags.contains(OFlags::DSYNC), "{flags:?}");
+            files.switch().unwrap();
+        }
     }
 
     #[test]
