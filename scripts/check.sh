@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Usage: scripts/check.sh
+# Usage: scripts/check.sh [--instructions]
 #
 # All that needs no server: format, lints, docs, licences and duplicate crates,
 # unused crates, packages, the size budget, nothing left undone. Goes on after a
-# failure and names each at its end.
+# failure and names each at its end. --instructions also counts those of a call,
+# which takes a release build and a minute (scripts/instructions.sh).
 set -uo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
@@ -123,6 +124,7 @@ check "nothing undone" nothing_undone
 check "a test for each promise" promises
 check "planted faults apply" faults
 check "failpoints are listed" failpoints
+if [ "${1:-}" = --instructions ]; then check "instructions of a call" scripts/instructions.sh; fi
 
 if [ "${#failures[@]}" -gt 0 ]; then
   for what in "${failures[@]}"; do say "failed: $what"; done
