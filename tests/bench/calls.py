@@ -74,7 +74,7 @@ def run(stage, figures, rounds, seconds):
             figures.add("rate 64", contender.name, closed(contender, 64)["rate"])
         for contender in (nginx, governed):
             figures.add("cpu large", contender.name, closed(contender, 16, LARGE_PROMPT)["cpu_us"])
-        latency(figures, direct, [nginx, plain, governed, on_postgres], lambda contender: closed(contender, 1))
+        latency(figures, direct, [nginx, plain, governed], lambda contender: closed(contender, 1))
         at_rate = ("--connections", 64, "--rate", OPEN_RATE, "--seconds", seconds)
         latency(figures, direct, [nginx, governed], lambda contender: stage.measure("open", contender, *at_rate), ", open")
     for who in ("nginx", "plain"):

@@ -47,7 +47,7 @@ def ratios(results, part):
     lines = []
     for row in results.rows(part):
         if row["value"] is None:
-            lines.append([row["id"], row["case"].strip(), "", "", "", "", row["note"]])
+            lines.append([row["id"], row["case"].strip(), "", "", "", "", row["note"].replace("|", "/")])
             continue
         spread = f"{figure(row['least'])} to {figure(row['most'])}" if row["count"] > 1 else ""
         target = "" if row["target"] is None else f"{row['relation']} {row['target']:g}{'' if row['met'] else ', not met'}"

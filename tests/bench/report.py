@@ -26,7 +26,7 @@ class Row:
         line = {"id": self.id, "case": self.name, "relation": self.relation, "target": self.target}
         for case in filter(None, (self.ours, self.peer)):
             if case not in figures.cases:
-                return line | {"value": None, "note": missing.get(case[1], "not measured")}
+                return line | {"value": None, "note": missing.get(case[1]) or missing.get(case[0], "not measured")}
         values = ours = figures.cases[self.ours]
         if self.peer:
             peer = figures.cases[self.peer]
@@ -59,7 +59,7 @@ def figure(value):
 
 def report(part, figures, rows, path, missing=None):
     """Prints the table and puts it into the JSON at `path`, in place of the part's
-    last one. `missing` says of a contender why there is nothing of it."""
+    last one. `missing` says of a contender or a case why there is nothing of it."""
     kept = json.loads(path.read_text()) if path.exists() else {}
     older = previous(path)
     lines = [{"part": part} | row.measured(figures, missing or {}) for row in rows]

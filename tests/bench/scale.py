@@ -14,6 +14,7 @@ SLOW, FAST = 200, 2_000
 ROWS = [
     Row("scale", "CPU a call at the gateways (µs), 3 ÷ 1", ("gateway cpu", "3"), ("gateway cpu", "1")),
     Row("scale", "CPU a call at PostgreSQL (µs), 3 ÷ 1", ("store cpu", "3"), ("store cpu", "1")),
+    Row("scale", "CPU a call at all of them (µs), 3 ÷ 1", ("all cpu", "3"), ("all cpu", "1")),
     Row("scale", "calls/s on the same two cores, 3 ÷ 1", ("rate", "3"), ("rate", "1")),
     Row("scale", "statements a call, as many calls as fit, 3", ("statements a call", "3")),
     Row("scale", f"statements/s at 3 gateways, {FAST:,} calls/s ÷ {SLOW} calls/s",
@@ -65,7 +66,7 @@ def run(stage, figures, rounds, seconds):
     for _ in figures.rounds(rounds):
         for count in (1, REPLICAS):
             told = everyone.measure(count, "closed", "--connections", CONNECTIONS // count, "--seconds", seconds)
-            for case in ("gateway cpu", "store cpu", "rate"):
+            for case in ("gateway cpu", "store cpu", "all cpu", "rate"):
                 figures.add(case, str(count), told[case])
             if store.counts_statements:
                 figures.add("statements a call", str(count), told["statements"] / told["answered"])
@@ -77,7 +78,9 @@ def run(stage, figures, rounds, seconds):
             figures.add("p99", who, told["p99_us"])
             if store.counts_statements:
                 figures.add("statements/s", who, told["statements"] / told["seconds"])
-    return {} if store.counts_statements else {"statements/s": "not measured: no pg_stat_statements"}
+    if store.counts_statements:
+        return {}
+    return dict.fromkeys(("statements/s", "statements a call"), "not measured: this PostgreSQL has no pg_stat_statements")
 
 
 class Crowd:
@@ -87,7 +90,7 @@ class Crowd:
         self.stage, self.store, self.contenders = stage, store, contenders
 
     def measure(self, count, kind, *options):
-        before, cpu = self.store.counted(), self.cpu_seconds()
+        cpu, before = self.cpu_seconds(), self.store.counted()
         with ThreadPoolExecutor(count) as pool:
             runs = list(pool.map(lambda contender: self.stage.load(kind, contender, *options), self.contenders[:count]))
         for contender, told in zip(self.contenders, runs):
@@ -100,7 +103,8 @@ class Crowd:
         return counted | {
             "answered": answered, "seconds": max(told["seconds"] for told in runs), "p99_us": max(told["p99_us"] for told in runs),
             "rate": sum(told["answered"] / told["seconds"] for told in runs),
-            "gateway cpu": cpu / answered * 1e6, "store cpu": counted["cpu"] / answered * 1e6}
+            "gateway cpu": cpu / answered * 1e6, "store cpu": counted["cpu"] / answered * 1e6,
+            "all cpu": (cpu + counted["cpu"]) / answered * 1e6}
 
     def cpu_seconds(self):
         return sum(settled_cpu_seconds(contender.pid) for contender in self.contenders)
