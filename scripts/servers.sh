@@ -138,9 +138,11 @@ obtain_litellm-rs() {
   local root=$servers/litellm-rs-$LITELLM_RS_VERSION
   if [ ! -x "$root/bin/gateway" ]; then
     say "building litellm-rs $LITELLM_RS_VERSION, once: 10 to 20 minutes"
-    (cd / && env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$root" \
-      --version "=$LITELLM_RS_VERSION" --features sqlite --bin gateway litellm-rs) >&2 \
-      || fail "building litellm-rs failed"
+    # A build that was interrupted goes on where it was.
+    (cd / && CARGO_TARGET_DIR=$root.build cargo install --quiet --locked --root "$root" \
+      --version "=$LITELLM_RS_VERSION" --features sqlite --bin gateway litellm-rs) >"$root.log" 2>&1 \
+      || { tail -n 5 "$root.log" >&2; fail "building litellm-rs failed: $root.log"; }
+    rm -rf "$root.build"
     say "litellm-rs $LITELLM_RS_VERSION is built"
   fi
   echo "$root"

@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import Figures, cpu_seconds, resident_mib, tell_busy, wait_until
+from measure import Figures, cpu_seconds, resident_mib, wait_until
 from report import Row, report
 
 OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
@@ -185,7 +185,6 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, required=True)
     arguments = parser.parse_args()
-    tell_busy()
     folder = Path(tempfile.mkdtemp(prefix="bench-"))
     figures = Figures()
     server = Server(arguments.vault, arguments.bin, folder)

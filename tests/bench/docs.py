@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from measure import say
+from measure import OTHER_WORK_AT_MOST, say
 from report import figure
 
 DOCUMENTS = ("docs/performance.md", "docs/scale.md")
@@ -32,10 +32,12 @@ class Results:
                      if (line["part"], line["case"], line["who"]) == (part, case, who)), None)
 
     def whence(self, part):
-        machine = self.told["machine"]
+        machine, run = self.told["machine"], self.told["runs"][part]
         rounds = max((row.get("count", 0) for row in self.rows(part)), default=0)
-        return (f"{self.told['runs'][part]}, {machine['processor']}, {machine['cores']} cores, "
-                f"{rounds} round{'s' if rounds != 1 else ''}.")
+        told = f"{run['date']}, {machine['processor']}, {machine['cores']} cores, {rounds} round{'s' if rounds != 1 else ''}."
+        if run["other_work"] > OTHER_WORK_AT_MOST:
+            told += f" The machine was {run['other_work']:.0%} busy with other work, so rates and latencies say little."
+        return told
 
 
 def table(head, lines):

@@ -10,7 +10,7 @@ import memory
 import rivals
 import scale
 import streams
-from measure import Figures, say, tell_busy
+from measure import Figures, say
 from report import report
 from stage import CallsFailed, Stage
 
@@ -28,7 +28,6 @@ def main():
     parser.add_argument("--rival", action="append", default=[], help="NAME=FOLDER of one that is installed")
     arguments = parser.parse_args()
     part, figures = PARTS[arguments.part], Figures()
-    tell_busy()
     stage = Stage(arguments.bin, arguments.postgres)
     more = {}
     if part is rivals:

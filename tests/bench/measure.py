@@ -14,6 +14,7 @@ STARTED = time.monotonic()
 # (another guest's work), the round says nothing.
 STOLEN_AT_MOST = 0.02
 ROUNDS_TO_SPARE = 3
+OTHER_WORK_AT_MOST = 0.1
 
 
 def say(text):
@@ -81,14 +82,16 @@ def _processor_times():
     return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
 
 
-def tell_busy():
-    """Says so where the machine does something else before anything is measured."""
+def other_work():
+    """The share of the processors that something else takes, before anything is
+    measured. Says so where it is not next to nothing."""
     before = _processor_times()
     time.sleep(1)
     spent = [b - a for a, b in zip(before, _processor_times())]
     busy = 1 - (spent[3] + spent[4]) / max(sum(spent), 1)
-    if busy > 0.05:
+    if busy > OTHER_WORK_AT_MOST:
         say(f"the processors are {busy:.0%} busy with other work: rates and latencies will say little")
+    return busy
 
 
 class Figures:
@@ -97,6 +100,7 @@ class Figures:
     def __init__(self):
         self.cases = {}
         self.under_way = None
+        self.other_work = other_work()
 
     def add(self, case, who, value):
         cases = self.cases if self.under_way is None else self.under_way

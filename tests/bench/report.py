@@ -71,7 +71,8 @@ def report(part, figures, rows, path, missing=None):
     all_figures = [line for line in kept.get("figures", []) if line.get("part") != part]
     all_figures += [{"part": part} | line for line in figures.summary()]
     machine = {"cores": os.cpu_count(), "processor": processor(), "system": platform.platform()}
-    runs = kept.get("runs", {}) | {part: time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())}
+    run = {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "other_work": round(figures.other_work, 2)}
+    runs = kept.get("runs", {}) | {part: run}
     path.write_text(json.dumps({"machine": machine, "runs": runs, "ratios": ratios, "figures": all_figures}, indent=1) + "\n")
     say(f"written to {path}")
 
