@@ -72,9 +72,13 @@ impl World {
     fn step(&mut self, names: &mut usize) {
         self.at.now += Duration::from_millis(50);
         let process = self.pick(PROCESSES);
+        // Seldom, so that the limits are reached: what the dead had of a minute, and
+        // what an answer that was lost gave, nobody uses any more.
+        let is_seldom = self.pick(10) == 0;
         match self.pick(40) {
-            0 => self.at.minute += 1,
-            1 => self.die(process, names),
+            0 if is_seldom => self.at.minute += 1,
+            1 if is_seldom => self.die(process, names),
+            37 if is_seldom => self.lose(process),
             2..=17 => {
                 let tokens = next(&mut self.seed) % 60;
                 self.call(process, tokens);
@@ -82,11 +86,11 @@ impl World {
             18..=24 => self.end_one(),
             25..=32 => self.write(process),
             33..=36 => self.hear(process),
-            37 => self.lose(process),
-            38 => self.ask(process, |gauges, at, rates| {
+            37..=38 => self.ask(process, |gauges, at, rates| {
                 gauges.give_back(&rates.account, at.minute)
             }),
-            _ => self.ask(process, |gauges, at, _| gauges.sweep(at)),
+            39 => self.ask(process, |gauges, at, _| gauges.sweep(at)),
+            _ => {}
         }
     }
 
