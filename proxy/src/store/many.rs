@@ -14,10 +14,23 @@ pub(super) fn push_rows(text: &mut String, rows: usize, columns: usize) {
     text.push(')');
 }
 
+/// ` (?, ?), (?, ?)`: for SQLite alone, whose driver looks each numbered parameter up
+/// among all of them.
+pub(super) fn push_plain_rows(text: &mut String, rows: usize, columns: usize) {
+    for number in 0..rows * columns {
+        text.push_str(match (number % columns, number) {
+            (0, 0) => "(?",
+            (0, _) => "), (?",
+            _ => ", ?",
+        });
+    }
+    text.push(')');
+}
+
 /// What is read of rows that are sent along: those that only fill a statement
 /// are nulls, which equal nothing.
 pub(super) mod filled {
-    use super::push_rows;
+    use super::{push_plain_rows, push_rows};
 
     /// Rows a statement, the smallest first.
     pub(in crate::store) const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
@@ -31,6 +44,20 @@ pub(super) mod filled {
         SIZES.map(|rows| {
             let mut text = before.to_owned();
             push_rows(&mut text, rows, columns);
+            text.push_str(after);
+            text
+        })
+    }
+
+    /// As [`texts`], for SQLite alone.
+    pub(in crate::store) fn plain_texts(
+        before: &str,
+        columns: usize,
+        after: &str,
+    ) -> [String; SIZES.len()] {
+        SIZES.map(|rows| {
+            let mut text = before.to_owned();
+            push_plain_rows(&mut text, rows, columns);
             text.push_str(after);
             text
         })

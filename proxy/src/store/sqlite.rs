@@ -27,9 +27,11 @@ pub(super) struct Local {
 }
 
 /// An acknowledged commit survives a power cut. A statement waits 5 s for another
-/// connection's lock.
+/// connection's lock. What a statement of many rows would need to take itself back
+/// stays in memory.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA foreign_keys = ON; PRAGMA busy_timeout = 5000; \
+    PRAGMA temp_store = MEMORY; \
     PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000";
 /// How long a caller waits for a pooled connection before it is told 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);

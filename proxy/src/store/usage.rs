@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::key::{AccountId, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
-use crate::store::many::{filled, push_rows};
+use crate::store::many::{filled, push_plain_rows, push_rows};
 
 /// One settled call.
 #[derive(Debug, Clone)]
@@ -44,34 +44,48 @@ const SIZES: [usize; 3] = [64, 8, 1];
 const COLUMNS: usize = 13;
 const ACCOUNT_COLUMNS: usize = 3;
 
+const INTO_USAGE: &str = "INSERT INTO usage (request_id, key_hash, model, deployment_id, \
+    prompt_tokens, completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status, \
+    started_at_us, finished_at_us) VALUES ";
+
 static INSERT: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let mut text = String::from(
-            "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
-                 completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
-                 started_at_us, finished_at_us) VALUES ",
-        );
+        let mut text = String::from(INTO_USAGE);
         push_rows(&mut text, rows, COLUMNS);
         text.push_str(" ON CONFLICT (request_id) DO NOTHING RETURNING request_id");
         text
     })
 });
 
+/// As [`INSERT`], of rows that were committed before and may be there, on SQLite.
+static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let mut text = String::from(INTO_USAGE);
+        push_plain_rows(&mut text, rows, COLUMNS);
+        text.push_str(" ON CONFLICT (request_id) DO NOTHING");
+        text
+    })
+});
+
+const INTO_ACCOUNTS: &str = "INSERT INTO usage_account (scope, subject, request_id) VALUES ";
+
 static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     SIZES.map(|rows| {
-        let mut text =
-            String::from("INSERT INTO usage_account (scope, subject, request_id) VALUES ");
+        let mut text = String::from(INTO_ACCOUNTS);
         push_rows(&mut text, rows, ACCOUNT_COLUMNS);
         text.push_str(" ON CONFLICT DO NOTHING");
         text
     })
 });
 
-/// As [`INSERT`], of rows that were committed before and may be there.
-static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    INSERT
-        .each_ref()
-        .map(|text| text.replace(" RETURNING request_id", ""))
+/// As [`INSERT_ACCOUNTS`], on SQLite.
+static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|rows| {
+        let mut text = String::from(INTO_ACCOUNTS);
+        push_plain_rows(&mut text, rows, ACCOUNT_COLUMNS);
+        text.push_str(" ON CONFLICT DO NOTHING");
+        text
+    })
 });
 
 static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
@@ -96,7 +110,7 @@ pub(super) async fn record(
             .await?;
     }
     let ids = rows.iter().map(|row| row.request_id).collect();
-    insert_accounts(connection, &rows, &ids).await
+    insert_accounts(connection, &RECORD_ACCOUNTS, &rows, &ids).await
 }
 
 /// Which of these requests have a row.
@@ -132,7 +146,7 @@ pub(super) async fn insert(
             written.insert(id.parse().map_err(damaged)?);
         }
     }
-    insert_accounts(connection, rows, &written).await?;
+    insert_accounts(connection, &INSERT_ACCOUNTS, rows, &written).await?;
     Ok(written)
 }
 
@@ -160,6 +174,7 @@ fn bound<'q>(text: &'static str, rows: &[&'q UsageRow]) -> Query<'q, Any, AnyArg
 
 async fn insert_accounts(
     connection: &mut AnyConnection,
+    texts: &'static [String; SIZES.len()],
     rows: &[&UsageRow],
     written: &HashSet<Uuid>,
 ) -> Result<(), sqlx::Error> {
@@ -173,7 +188,7 @@ async fn insert_accounts(
         accounts.extend(shared);
     }
     for (size, accounts) in in_sizes(&accounts) {
-        let mut query = sqlx::query(INSERT_ACCOUNTS[size].as_str());
+        let mut query = sqlx::query(texts[size].as_str());
         for (request_id, account) in accounts {
             query = query
                 .bind(account.scope.as_str())

@@ -86,9 +86,9 @@ static WRITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     )
 });
 
-/// As [`WRITE`], of what has been decided and committed before.
+/// As [`WRITE`], of what has been decided and committed before, on SQLite.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    filled::texts(
+    filled::plain_texts(
         "WITH new (scope, subject, posted, corrected, allotted) AS (VALUES ",
         5,
         ")
