@@ -170,7 +170,7 @@ async fn f2_a_full_disk_refuses_and_recovers() {
     assert_eq!(gateway.chat(&key, "demo").await.0, 200);
     let before = gateway.spend(&key).await;
 
-    limit_files(gateway, Some(4096));
+    limit_files(gateway, Some(0));
     for _ in 0..3 {
         let make = json!({"key_alias": "no-room"});
         let (status, answer) = gateway.admin(Method::POST, "/key/generate", &make).await;
