@@ -129,7 +129,7 @@ impl Journal {
         let turn = self.take_turn().await?;
         // Most of it while batches go on.
         self.fold_in_turn(&store.writer).await?;
-        let mut books = Arc::clone(&self.books).lock_owned().await;
+        let mut books = self.take_books().await?;
         while let Some(part) = books.begin_fold()? {
             fold::write(&store.writer, &part).await?;
             books.end_fold();
@@ -145,14 +145,19 @@ impl Journal {
             .map_err(|_| StoreError::Slow)
     }
 
+    /// Waits for a batch, or for a change of the tables.
+    async fn take_books(&self) -> Result<OwnedMutexGuard<Books>, StoreError> {
+        let books = Arc::clone(&self.books).lock_owned();
+        tokio::time::timeout(TURN_TIMEOUT, books)
+            .await
+            .map_err(|_| StoreError::Slow)
+    }
+
     /// For a batch; after an error of the file, once all that was committed before
     /// is in the tables.
     pub(super) async fn writable(&self, store: &Store) -> Result<Writable, StoreError> {
         for _ in 0..2 {
-            let books = Arc::clone(&self.books).lock_owned();
-            let books = tokio::time::timeout(TURN_TIMEOUT, books)
-                .await
-                .map_err(|_| StoreError::Slow)?;
+            let books = self.take_books().await?;
             if !books.is_broken && books.waiting() < ROWS_MAX {
                 return Ok(Writable(books));
             }
@@ -163,9 +168,12 @@ impl Journal {
     }
 
     /// Where an account stands, if that is remembered: the tables may not say it.
-    pub(super) async fn standing(&self, account: &AccountId) -> Option<Standing> {
-        let books = self.books.lock().await;
-        books.accounts.get(account).map(Row::standing)
+    pub(super) async fn standing(
+        &self,
+        account: &AccountId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let books = self.take_books().await?;
+        Ok(books.accounts.get(account).map(Row::standing))
     }
 
     #[cfg(test)]

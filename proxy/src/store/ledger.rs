@@ -94,7 +94,7 @@ pub(crate) async fn standing(
     account: &AccountId,
 ) -> Result<Option<Standing>, StoreError> {
     if let Database::Sqlite(local) = &store.database
-        && let Some(standing) = local.journal.standing(account).await
+        && let Some(standing) = local.journal.standing(account).await?
     {
         return Ok(Some(standing));
     }

@@ -30,7 +30,7 @@ pub(super) struct Part {
 impl Journal {
     /// Everything that was committed until now goes into the tables.
     pub(in crate::store) async fn fold(&self, store: &Store) -> Result<(), StoreError> {
-        if self.books.lock().await.is_folded() {
+        if self.take_books().await?.is_folded() {
             return Ok(());
         }
         let _turn = self.take_turn().await?;
@@ -39,7 +39,7 @@ impl Journal {
 
     /// As [`Journal::fold`], where it is worth it.
     pub(in crate::store) async fn fold_if_due(&self, store: &Store) -> Result<(), StoreError> {
-        if self.books.lock().await.is_due() {
+        if self.take_books().await?.is_due() {
             self.fold(store).await?;
         }
         Ok(())
@@ -49,7 +49,7 @@ impl Journal {
     pub(super) async fn fold_in_turn(&self, writer: &AnyPool) -> Result<(), StoreError> {
         loop {
             let (part, was_given_up) = {
-                let mut books = self.books.lock().await;
+                let mut books = self.take_books().await?;
                 let was_given_up = books.folding.is_some();
                 (books.begin_fold()?, was_given_up)
             };
@@ -57,7 +57,7 @@ impl Journal {
                 return Ok(());
             };
             write(writer, &part).await?;
-            self.books.lock().await.end_fold();
+            self.take_books().await?.end_fold();
             if !was_given_up {
                 return Ok(());
             }
