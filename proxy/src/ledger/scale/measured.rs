@@ -66,6 +66,15 @@ impl Bench {
         write.commit().await.unwrap();
     }
 
+    /// Until no connection is on its way back to the pool, which would open another
+    /// one, and that costs statements of its own.
+    async fn rest(&self) {
+        let pool = self.store.reader();
+        while pool.num_idle() < pool.size() as usize {
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn apply(&mut self, entries: &[Entry]) {
         self.batch += 1;
         let applied = apply(&self.store, self.process, self.batch, entries).await;
@@ -162,6 +171,7 @@ async fn compare() {
         let counted = world.statements;
         world.apply(0, &simulated(batch));
         let counted = world.statements - counted;
+        bench.rest().await;
         let heard = Statements::default();
         let _guard = tracing::subscriber::set_default(Registry::default().with(heard.clone()));
         bench.apply(batch).await;
