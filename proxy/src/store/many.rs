@@ -1,52 +1,56 @@
 //! Statements of many rows: a text for each of a few sizes, because a connection
 //! prepares each text once, and a statement costs more than its rows.
 
-/// ` ($1, $2), ($3, $4)` for two rows of two columns.
-pub(super) fn push_rows(text: &mut String, rows: usize, columns: usize) {
-    for number in 1..=rows * columns {
-        text.push_str(match ((number - 1) % columns, number) {
-            (0, 1) => "($",
-            (0, _) => "), ($",
-            _ => ", $",
-        });
-        text.push_str(&number.to_string());
-    }
-    text.push(')');
+/// How the parameters of a statement are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    /// `($1, $2), ($3, $4)` for two rows of two columns: what both stores read.
+    Numbered,
+    /// `(?, ?), (?, ?)`: for SQLite alone, whose driver looks each numbered parameter
+    /// up among all of them.
+    Plain,
 }
 
-/// ` (?, ?), (?, ?)`: for SQLite alone, whose driver looks each numbered parameter up
-/// among all of them.
-pub(super) fn push_plain_rows(text: &mut String, rows: usize, columns: usize) {
-    for number in 0..rows * columns {
-        text.push_str(match (number % columns, number) {
-            (0, 0) => "(?",
-            (0, _) => "), (?",
-            _ => ", ?",
-        });
-    }
-    text.push(')');
+/// `before`, the rows, `after`; for each number of rows.
+pub(super) fn texts<const N: usize>(
+    sizes: [usize; N],
+    parameters: Parameters,
+    (before, columns, after): (&str, usize, &str),
+) -> [String; N] {
+    sizes.map(|rows| {
+        let mut text = before.to_owned();
+        for number in 0..rows * columns {
+            text.push_str(match (number % columns, number) {
+                (0, 0) => "(",
+                (0, _) => "), (",
+                _ => ", ",
+            });
+            match parameters {
+                Parameters::Numbered => text.push_str(&format!("${}", number + 1)),
+                Parameters::Plain => text.push('?'),
+            }
+        }
+        text.push(')');
+        text.push_str(after);
+        text
+    })
 }
 
 /// What is read of rows that are sent along: those that only fill a statement
 /// are nulls, which equal nothing.
 pub(super) mod filled {
-    use super::{push_plain_rows, push_rows};
+    use super::Parameters;
 
     /// Rows a statement, the smallest first.
     pub(in crate::store) const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
-    /// `before`, the rows, `after`; for each size.
+    /// As [`super::texts`], for these sizes.
     pub(in crate::store) fn texts(
         before: &str,
         columns: usize,
         after: &str,
     ) -> [String; SIZES.len()] {
-        SIZES.map(|rows| {
-            let mut text = before.to_owned();
-            push_rows(&mut text, rows, columns);
-            text.push_str(after);
-            text
-        })
+        super::texts(SIZES, Parameters::Numbered, (before, columns, after))
     }
 
     /// As [`texts`], for SQLite alone.
@@ -55,12 +59,7 @@ pub(super) mod filled {
         columns: usize,
         after: &str,
     ) -> [String; SIZES.len()] {
-        SIZES.map(|rows| {
-            let mut text = before.to_owned();
-            push_plain_rows(&mut text, rows, columns);
-            text.push_str(after);
-            text
-        })
+        super::texts(SIZES, Parameters::Plain, (before, columns, after))
     }
 
     /// All of them in as few statements as there can be: the place of the size,

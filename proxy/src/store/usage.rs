@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::key::{AccountId, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
-use crate::store::many::{filled, push_plain_rows, push_rows};
+use crate::store::many::{Parameters, filled, texts};
 
 /// One settled call.
 #[derive(Debug, Clone)]
@@ -49,43 +49,28 @@ const INTO_USAGE: &str = "INSERT INTO usage (request_id, key_hash, model, deploy
     started_at_us, finished_at_us) VALUES ";
 
 static INSERT: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    SIZES.map(|rows| {
-        let mut text = String::from(INTO_USAGE);
-        push_rows(&mut text, rows, COLUMNS);
-        text.push_str(" ON CONFLICT (request_id) DO NOTHING RETURNING request_id");
-        text
-    })
+    let after = " ON CONFLICT (request_id) DO NOTHING RETURNING request_id";
+    texts(SIZES, Parameters::Numbered, (INTO_USAGE, COLUMNS, after))
 });
 
 /// As [`INSERT`], of rows that were committed before and may be there, on SQLite.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    SIZES.map(|rows| {
-        let mut text = String::from(INTO_USAGE);
-        push_plain_rows(&mut text, rows, COLUMNS);
-        text.push_str(" ON CONFLICT (request_id) DO NOTHING");
-        text
-    })
+    let after = " ON CONFLICT (request_id) DO NOTHING";
+    texts(SIZES, Parameters::Plain, (INTO_USAGE, COLUMNS, after))
 });
 
 const INTO_ACCOUNTS: &str = "INSERT INTO usage_account (scope, subject, request_id) VALUES ";
+const ONCE: &str = " ON CONFLICT DO NOTHING";
 
 static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    SIZES.map(|rows| {
-        let mut text = String::from(INTO_ACCOUNTS);
-        push_rows(&mut text, rows, ACCOUNT_COLUMNS);
-        text.push_str(" ON CONFLICT DO NOTHING");
-        text
-    })
+    let text = (INTO_ACCOUNTS, ACCOUNT_COLUMNS, ONCE);
+    texts(SIZES, Parameters::Numbered, text)
 });
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
 static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    SIZES.map(|rows| {
-        let mut text = String::from(INTO_ACCOUNTS);
-        push_plain_rows(&mut text, rows, ACCOUNT_COLUMNS);
-        text.push_str(" ON CONFLICT DO NOTHING");
-        text
-    })
+    let text = (INTO_ACCOUNTS, ACCOUNT_COLUMNS, ONCE);
+    texts(SIZES, Parameters::Plain, text)
 });
 
 static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
@@ -174,7 +159,7 @@ fn bound<'q>(text: &'static str, rows: &[&'q UsageRow]) -> Query<'q, Any, AnyArg
 
 async fn insert_accounts(
     connection: &mut AnyConnection,
-    texts: &'static [String; SIZES.len()],
+    statements: &'static [String; SIZES.len()],
     rows: &[&UsageRow],
     written: &HashSet<Uuid>,
 ) -> Result<(), sqlx::Error> {
@@ -188,7 +173,7 @@ async fn insert_accounts(
         accounts.extend(shared);
     }
     for (size, accounts) in in_sizes(&accounts) {
-        let mut query = sqlx::query(texts[size].as_str());
+        let mut query = sqlx::query(statements[size].as_str());
         for (request_id, account) in accounts {
             query = query
                 .bind(account.scope.as_str())

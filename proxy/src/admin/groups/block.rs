@@ -56,6 +56,5 @@ async fn handle(
         change::edit(&changing, &admitted, (KIND, &id), action, edit).await
     })
     .await?;
-    let row = view::rows(state, &[team]).await?;
-    Ok(answer(row.into_iter().next().unwrap_or_default(), &[]))
+    Ok(answer(view::one(state, &team).await?, &[]))
 }

@@ -101,6 +101,5 @@ async fn shown(
     let spends = key_view::spends(state, &keys).await?;
     let row = |(key, spend): (&&Key, _)| Value::Object(key_view::stored(key, spend, now));
     let keys = keys.iter().zip(&spends).map(row).collect();
-    let rows = view::rows(state, std::slice::from_ref(group)).await?;
-    Ok((rows.into_iter().next().unwrap_or_default(), keys))
+    Ok((view::one(state, group).await?, keys))
 }

@@ -46,8 +46,7 @@ async fn handle(state: &AppState, request: Request, kind: GroupKind) -> Result<R
         async move { write(&changing, &admitted, &stored).await },
     )
     .await?;
-    let row = view::rows(state, std::slice::from_ref(&group)).await?;
-    let row = row.into_iter().next().unwrap_or_default();
+    let row = view::one(state, &group).await?;
     Ok(answer(row, &fields.ignored))
 }
 

@@ -52,8 +52,7 @@ async fn handle(state: &AppState, request: Request, kind: GroupKind) -> Result<R
         change::edit(&changing, &admitted, (kind, &id), action, apply).await
     })
     .await?;
-    let row = view::rows(state, std::slice::from_ref(&group)).await?;
-    let row = row.into_iter().next().unwrap_or_default();
+    let row = view::one(state, &group).await?;
     Ok(answer(shown(&group.id, kind, row), &ignored))
 }
 

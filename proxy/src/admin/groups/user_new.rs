@@ -53,10 +53,10 @@ pub(crate) async fn handle(
     let (changing, stored) = (state.clone(), group.clone());
     let work = async move { write(&changing, &admitted, &stored, key).await };
     let shown = run(&state, Box::pin(work)).await?;
-    let row = view::rows(&state, std::slice::from_ref(&group)).await?;
+    let row = view::one(&state, &group).await?;
     let mut shown = shown.unwrap_or_else(|| Map::from_iter([("key".to_owned(), json!(""))]));
     // LiteLLM: the user's own over the key's.
-    if let Some(Value::Object(user)) = row.into_iter().next() {
+    if let Value::Object(user) = row {
         shown.extend(user);
     }
     Ok(answer(Value::Object(shown), &ignored))

@@ -37,6 +37,12 @@ pub(super) async fn rows(state: &AppState, groups: &[Group]) -> Result<Vec<Value
     Ok(groups.iter().map(row).collect())
 }
 
+/// As [`rows`], of one.
+pub(super) async fn one(state: &AppState, group: &Group) -> Result<Value, ApiError> {
+    let rows = rows(state, std::slice::from_ref(group)).await?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
 fn row(group: &Group, spend: NanoUsd, window: Option<Window>) -> Map<String, Value> {
     let mut row = match group.kind {
         GroupKind::Budget => budget(group),

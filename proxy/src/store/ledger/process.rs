@@ -71,18 +71,29 @@ pub(in crate::store) async fn is_known(store: &Store, process: Uuid) -> Result<b
     Ok(found.is_some())
 }
 
-/// All batches of the process up to this one are in the tables.
+/// All batches of the process up to this one are in SQLite's tables; false where
+/// it is not registered.
 pub(in crate::store) async fn folded(
     connection: &mut AnyConnection,
     process: Uuid,
     batch: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE process SET batch = $2 WHERE id = $1")
+) -> Result<bool, sqlx::Error> {
+    let text = "UPDATE process SET batch = $2 WHERE id = $1";
+    set_batch(connection, text, process, batch).await
+}
+
+async fn set_batch(
+    connection: &mut AnyConnection,
+    text: &'static str,
+    process: Uuid,
+    batch: i64,
+) -> Result<bool, sqlx::Error> {
+    let set = sqlx::query(text)
         .bind(process.to_string())
         .bind(batch)
         .execute(connection)
-        .await
-        .map(drop)
+        .await?;
+    Ok(set.rows_affected() == 1)
 }
 
 /// The number of the last batch of this process that is in the store. None where
@@ -108,20 +119,15 @@ pub(super) async fn mark(
     process: Uuid,
     batch: i64,
 ) -> Result<bool, sqlx::Error> {
-    let statement = match database {
-        Database::Sqlite(_) => "UPDATE process SET batch = $2 WHERE id = $1",
+    match database {
+        Database::Sqlite(_) => folded(connection, process, batch).await,
         Database::Postgres(_) => {
-            "UPDATE process SET batch = $2,
+            let text = "UPDATE process SET batch = $2,
                  seen_us = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
-             WHERE id = $1"
+             WHERE id = $1";
+            set_batch(connection, text, process, batch).await
         }
-    };
-    let marked = sqlx::query(statement)
-        .bind(process.to_string())
-        .bind(batch)
-        .execute(connection)
-        .await?;
-    Ok(marked.rows_affected() == 1)
+    }
 }
 
 /// Those that are dead. On SQLite that is everyone who is registered: the lock

@@ -8,6 +8,7 @@ use crate::ledger::entry::{Entry, Outcome};
 use crate::store::journal::Journal;
 use crate::store::ledger::accounts::Accounts;
 use crate::store::ledger::{ApplyError, process};
+use crate::store::usage::UsageRow;
 use crate::store::{Store, StoreError};
 
 pub(super) async fn apply(
@@ -31,19 +32,24 @@ pub(super) async fn apply(
         }
         books.begin(process);
     }
-    let rows = rows(entries);
-    let new = books.new_among(store, &rows).await.map_err(not_applied)?;
-    let written = rows.into_iter().filter(|row| new.contains(&row.request_id));
-    // Of two rows of one request the first is.
-    let mut left = new.clone();
-    let written: Vec<_> = written.filter(|row| left.remove(&row.request_id)).collect();
-    let (mut changes, mut outcomes) = Changes::of(process, entries, new);
+    let new = books.new_among(store, &rows(entries)).await;
+    let (mut changes, mut outcomes) = Changes::of(process, entries, new.map_err(not_applied)?);
+    let written = entries.iter().zip(&outcomes).filter_map(posted).cloned();
+    let written = written.collect();
     let known = books.known(store, changes.of.keys()).await;
     let mut accounts: Accounts = known.map_err(not_applied)?;
     changes.settle(entries, &mut outcomes, &mut accounts);
-    let committed = books.commit(batch, written.into_iter().cloned().collect(), accounts);
+    let committed = books.commit(batch, written, accounts);
     match committed.await {
         Ok(()) => Ok(outcomes),
         Err(source) => Err(ApplyError::NotApplied(StoreError::Journal(source))),
+    }
+}
+
+/// The row of a posting that counts.
+fn posted<'a>((entry, outcome): (&'a Entry, &Outcome)) -> Option<&'a UsageRow> {
+    match (entry, outcome) {
+        (Entry::Post(posting), Outcome::Posted) => Some(&posting.row),
+        _ => None,
     }
 }
