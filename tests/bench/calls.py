@@ -33,6 +33,17 @@ ROWS = [
 ]
 
 
+def start_governed(stage, name):
+    """Ours on SQLite, and its keys with all limits, each of which has been called once."""
+    gateway = stage.gateway("sqlite", f"sqlite://{stage.folder}/{name}.db")
+    keys = gateway.import_keys(governed=(GOVERNED, LIMITS))
+    gateway.start()
+    governed = gateway.contender("governed", keys["governed"])
+    say("warming up: each key is called once")
+    stage.measure("closed", governed, "--connections", 64, "--calls", GOVERNED)
+    return governed
+
+
 def run(stage, figures, rounds, seconds):
     direct, nginx = stage.start_provider(), stage.start_nginx()
     say(f"importing {CROWD:,} keys")

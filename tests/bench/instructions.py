@@ -21,10 +21,10 @@ import urllib.request
 from pathlib import Path
 
 from measure import free_port, wait_until
+from stage import LIMITS
 
 MASTER = "sk-" + secrets.token_hex(16)
 FRAMES = 50
-LIMITS = {"max_budget": 1e6, "rpm_limit": 10**9, "tpm_limit": 10**12}
 # No call has room in the last one, at any time.
 KEYS = {"plain": {}, "governed": LIMITS, "refused": {"tpm_limit": 1}}
 # The tasks of connections and of streams, and all that they call. The ledger's writer

@@ -7,10 +7,10 @@ import secrets
 import signal
 import time
 
-from calls import GOVERNED
+from calls import start_governed
 from measure import free_port, say, tree_resident_mib
 from report import Row
-from stage import GATEWAY_CORE, LIMITS, CallsFailed, Contender
+from stage import GATEWAY_CORE, CallsFailed, Contender
 
 CONNECTIONS = 16
 TARGETS = {"LiteLLM": 300, "Portkey": 30, "litellm-rs": 5}
@@ -72,12 +72,7 @@ RIVALS = {"LiteLLM": litellm, "Portkey": portkey, "litellm-rs": litellm_rs}
 
 def run(stage, figures, rounds, seconds, installed):
     stage.start_provider()
-    gateway = stage.gateway("sqlite", f"sqlite://{stage.folder}/rivals.db")
-    keys = gateway.import_keys(governed=(GOVERNED, LIMITS))
-    gateway.start()
-    governed = gateway.contender("governed", keys["governed"])
-    say("warming up: each key is called once")
-    stage.measure("closed", governed, "--connections", 64, "--calls", GOVERNED)
+    governed = start_governed(stage, "rivals")
     rivals, missing = begin(stage, installed)
     for _ in figures.rounds(rounds):
         figures.add("cpu", "governed", closed(stage, governed, seconds)["cpu_us"])

@@ -1,10 +1,8 @@
 """Streamed calls: when their first event comes, and what an event costs. The
 provider sends one every 10 ms; each key has all limits, and usage is metered."""
 
-from calls import GOVERNED
-from measure import say
+from calls import start_governed
 from report import Row
-from stage import LIMITS
 
 COUNTS = (64, 256)
 ROWS = [
@@ -19,12 +17,7 @@ ROWS = [
 
 def run(stage, figures, rounds, seconds):
     direct, nginx = stage.start_provider(), stage.start_nginx()
-    gateway = stage.gateway("sqlite", f"sqlite://{stage.folder}/streams.db")
-    keys = gateway.import_keys(governed=(GOVERNED, LIMITS))
-    gateway.start()
-    governed = gateway.contender("governed", keys["governed"])
-    say("warming up: each key is called once")
-    stage.measure("closed", governed, "--connections", 64, "--calls", GOVERNED)
+    governed = start_governed(stage, "streams")
     for number in figures.rounds(rounds):
         contenders = [nginx, governed] if number % 2 == 0 else [governed, nginx]
         for count in COUNTS:
