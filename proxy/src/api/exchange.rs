@@ -225,7 +225,7 @@ fn settle(sent: Sent, meter: &Meter, ending: Ending) -> NanoUsd {
         );
     }
     // Below what is usually shown: the usage row says the same, and a line for each
-    // call costs a fifth of all that the gateway does for it.
+    // call costs all the more the cheaper a call becomes.
     tracing::debug!(
         request_id = %call.request_id,
         model = %call.model,
