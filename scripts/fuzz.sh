@@ -48,9 +48,16 @@ run() {
   return 1
 }
 
+# One on each core.
+declare -A running=()
+for name in "${targets[@]}"; do
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do sleep 0.2; done
+  timed "fuzzing $name" run "$name" &
+  running[$name]=$!
+done
 failed=()
 for name in "${targets[@]}"; do
-  timed "fuzzing $name" run "$name" || failed+=("$name")
+  wait "${running[$name]}" || failed+=("$name")
 done
 [ "${#failed[@]}" = 0 ] || fail "found something: ${failed[*]}"
 say "${#targets[@]} targets, $seconds s each: nothing found"

@@ -10,12 +10,10 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
 . "$repo/scripts/lib/say.sh"
 
-# The copy and its builds stand apart, so that nothing of the working tree's is
-# overwritten, and stay, so that the next run compiles only what it must.
+# The copies and their builds stand apart, so that nothing of the working tree's
+# is overwritten, and stay, so that the next run compiles only what it must.
 work=${CARGO_TARGET_DIR:-$repo/target}/mutants
-tree=$work/tree
 logs=$work/logs
-export CARGO_TARGET_DIR=$work/target
 # Nobody debugs a fault; without debug information each compiles sooner.
 export CARGO_PROFILE_DEV_DEBUG=false
 features=llm-proxy/failpoints,vault-plugin-secrets-litellm/failpoints
@@ -25,9 +23,14 @@ if [ "${#names[@]}" = 0 ]; then
   for patch in "$repo"/tests/mutants/*.patch; do names+=("$(basename "$patch" .patch)"); done
 fi
 
-copy() {
+# enter LANE: goes into a fresh copy of the working tree with a build of its own,
+# whose libraries come from the first lane's.
+enter() {
+  tree=$work/tree.$1
+  export CARGO_TARGET_DIR=$work/target.$1
+  [ -d "$CARGO_TARGET_DIR" ] || [ "$1" = 0 ] || cp -a "$work/target.0" "$CARGO_TARGET_DIR"
   rm -rf "$tree"
-  mkdir -p "$tree" "$logs"
+  mkdir -p "$tree"
   (cd "$repo" && git ls-files -z --cached --others --exclude-standard \
     | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done \
     | tar --null -T - -cf -) | tar -xf - -C "$tree"
@@ -36,6 +39,7 @@ copy() {
   # A run that was cut short may have built a fault: its files count as changed.
   sed -n 's|^+++ b/||p' "$repo"/tests/mutants/*.patch | sort -u \
     | while read -r file; do [ -e "$tree/$file" ] && touch "$tree/$file"; done
+  cd "$tree" || exit 1
 }
 
 test_of() {
@@ -78,25 +82,45 @@ is_caught() {
   grep -q '^test result: FAILED' "$log" || { say "$name: the test did not end (see $log)"; return 1; }
 }
 
+# plant LANE LANES: each LANESth of the sound ones, one after another.
+plant() {
+  local index name started
+  for ((index = $1; index < ${#sound[@]}; index += $2)); do
+    name=${sound[index]}
+    started=$SECONDS
+    apply "$repo/tests/mutants/$name.patch" || fail "$name does not apply"
+    is_caught "$name" && say "$name: caught in $((SECONDS - started)) s" && : >"$logs/$name.caught"
+    apply -R "$repo/tests/mutants/$name.patch" || fail "$name can't be taken back"
+  done
+}
+
 mkdir -p "$work"
 exec 9>"$work/lock"
 flock 9
+rm -rf "$logs"
+mkdir -p "$logs"
 cd "$repo" || exit 1
-copy
-cd "$tree" || exit 1
 
-# All the sound ones first, so that each fault costs one compilation, not two.
+# All the sound ones first, with nothing beside them: a test that fails because
+# the machine is busy would prove nothing of its fault.
+enter 0
 sound=()
 for name in "${names[@]}"; do
   [ -f "$repo/tests/mutants/$name.patch" ] || fail "tests/mutants/$name.patch does not exist"
   is_sound "$name" && sound+=("$name")
 done
-caught=0
-for name in "${sound[@]}"; do
-  started=$SECONDS
-  apply "$repo/tests/mutants/$name.patch" || fail "$name does not apply"
-  is_caught "$name" && say "$name: caught in $((SECONDS - started)) s" && caught=$((caught + 1))
-  apply -R "$repo/tests/mutants/$name.patch" || fail "$name can't be taken back"
+say "${#sound[@]} of ${#names[@]} mutants have a test that passes without them"
+
+# To compile one crate again keeps one core busy. The first lane comes last: the
+# others have taken its libraries by then.
+lanes=$(nproc)
+[ "$lanes" -le 4 ] || lanes=4
+for ((lane = lanes - 1; lane >= 0; lane--)); do
+  cd "$repo" || exit 1
+  enter "$lane"
+  plant "$lane" "$lanes" &
 done
+wait
+caught=$(find "$logs" -name '*.caught' | wc -l)
 [ "$caught" = "${#names[@]}" ] || fail "$caught of ${#names[@]} mutants were caught"
 say "all ${#names[@]} mutants were caught"
