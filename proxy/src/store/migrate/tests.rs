@@ -4,6 +4,8 @@
 //! Method: the first schema as SQL text; something in the way of each object that
 //! a migration makes.
 
+mod killed;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
