@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::app::testing::{Answer, Gateway, MASTER};
 use crate::config::{Config, Provider};
+use crate::store::testing::on_both;
 
 /// Those with failpoints run apart from the usual ones, and may take longer.
 const CALLS: usize = if cfg!(feature = "failpoints") {
@@ -99,7 +100,8 @@ async fn end(gateway: &Gateway, key: &str, way: usize, at: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_both![b8_no_slot_stays_taken_however_calls_end,];
+
 async fn b8_no_slot_stays_taken_however_calls_end() {
     let gateway = Arc::new(start().await);
     let fields = json!({"max_parallel_requests": SLOTS, "max_budget": 1_000});

@@ -52,7 +52,8 @@ async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+on_both![b8_a_slot_comes_back_on_every_way_out,];
+
 async fn b8_a_slot_comes_back_on_every_way_out() {
     let bench = Bench::new().await;
     let key = bench.key("sk-slots", Some(100_000)).await;
@@ -84,6 +85,11 @@ async fn b8_a_slot_comes_back_on_every_way_out() {
     assert!(ended > 100 && broken > 50, "{ended} {broken}");
     assert_eq!(in_use(&bench.ledger), 0);
     bench.ledger.drain().await;
+    if bench.store.is_shared() {
+        let taken = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM slot";
+        let taken = sqlx::query_scalar::<_, i64>(taken).fetch_one(bench.store.reader());
+        assert_eq!(taken.await.expect("slots"), 0, "in the store");
+    }
     bench.check().await;
     let standing = bench.standing(&key).await;
     assert_eq!(standing.allotted, NanoUsd::ZERO);

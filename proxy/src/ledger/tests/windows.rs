@@ -80,15 +80,15 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 on_both![
-    a_spent_budget_admits_again_when_its_window_ends_and_not_before,
-    a_call_that_settles_after_the_reset_is_charged_to_the_window_before,
-    a_crash_posts_each_windows_allotment_in_it,
+    b5_a_spent_budget_admits_again_when_its_window_ends_and_not_before,
+    b5_a_call_that_settles_after_the_reset_is_charged_to_the_window_before,
+    b5_a_crash_posts_each_windows_allotment_in_it,
     another_definition_counts_at_once_for_every_sharer,
     b1_two_hundred_calls_that_open_a_window_admit_ten_every_time,
     the_accounts_of_a_window_are_made_once_a_key,
 ];
 
-async fn a_spent_budget_admits_again_when_its_window_ends_and_not_before() {
+async fn b5_a_spent_budget_admits_again_when_its_window_ends_and_not_before() {
     for (duration, start, before, after) in [
         (
             "1d",
@@ -174,7 +174,7 @@ async fn spend_and_wait(duration: &str, start: &str, before: &str, after: &str) 
     scene.bench.check().await;
 }
 
-async fn a_call_that_settles_after_the_reset_is_charged_to_the_window_before() {
+async fn b5_a_call_that_settles_after_the_reset_is_charged_to_the_window_before() {
     let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
     let scene = Scene::new(before, "1mo").await;
     let key = scene.sharer("sk-late").await;
@@ -193,7 +193,7 @@ async fn a_call_that_settles_after_the_reset_is_charged_to_the_window_before() {
     scene.bench.check().await;
 }
 
-async fn a_crash_posts_each_windows_allotment_in_it() {
+async fn b5_a_crash_posts_each_windows_allotment_in_it() {
     let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
     let scene = Scene::new(before, "30d").await;
     let key = scene.sharer("sk-crash").await;
