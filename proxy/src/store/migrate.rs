@@ -28,7 +28,7 @@ pub(super) async fn run(
             known: migrations.iter().map(|one| one.version).max().unwrap_or(0),
         }),
         Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _))
-            if is_outage(&error) =>
+            if is_outage(&error) || is_locked(&error) =>
         {
             Err(OpenError::Unreachable {
                 place,
@@ -40,6 +40,13 @@ pub(super) async fn run(
             reason: format!("migrating its schema: {error}"),
         }),
     }
+}
+
+/// Another process migrates, or uses what is to be changed. PostgreSQL:
+/// `lock_not_available`.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "55P03")
 }
 
 #[cfg(test)]

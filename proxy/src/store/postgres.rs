@@ -22,6 +22,9 @@ const CONNECTIONS_MAX: u32 = 10;
 pub(super) const BOUNDS: &str = "SET statement_timeout = '5s'; SET lock_timeout = '2s'; \
     SET idle_in_transaction_session_timeout = '10s'; \
     SET default_transaction_isolation = 'read committed'";
+/// A migration takes as long as its tables are large. Only until others have left
+/// them it waits no longer than this, because their calls queue up behind it.
+const BOUNDS_OF_MIGRATIONS: &str = "SET lock_timeout = '2s'";
 /// One number for the lock that lets changes of keys run one at a time; no other
 /// program uses the database.
 const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(7310582)";
@@ -68,10 +71,21 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
                 origin.execute(connection).await.map(drop)
             })
         })
+        .connect_with(options.clone())
+        .await
+        .map_err(unusable)?;
+    let migrating = AnyPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async { connection.execute(BOUNDS_OF_MIGRATIONS).await.map(drop) })
+        })
         .connect_with(options)
         .await
         .map_err(unusable)?;
-    migrate::run(&migrate::POSTGRES, &pool, &place).await?;
+    let migrated = migrate::run(&migrate::POSTGRES, &migrating, &place).await;
+    migrating.close().await;
+    migrated?;
     probe_write(&pool).await.map_err(unusable)?;
     Ok(Store {
         reader: pool.clone(),

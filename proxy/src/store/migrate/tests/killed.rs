@@ -1,5 +1,6 @@
 //! Goal: a process that is killed in the middle of its migrations leaves a database
-//! that the next start brings up to date, like one that nobody has disturbed.
+//! that the next start brings up to date, like one that nobody has disturbed; and one
+//! that takes long over them is waited for.
 //! Method: this test's own executable, as a process that opens the database and ends
 //! at another place each time. On PostgreSQL at each statement, at which the database
 //! lets it wait for its SIGKILL; on SQLite, where only pages reach the disk, at each
@@ -14,8 +15,8 @@ use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 use sqlx::{Connection as _, PgConnection};
 
 use super::run;
-use crate::store::Store;
 use crate::store::testing::{Database, KIND, Kind};
+use crate::store::{OpenError, Store};
 
 /// Those with failpoints run apart from the usual ones, and may take longer: every
 /// place, and not each fifth.
@@ -57,14 +58,17 @@ fn open_elsewhere(url: &str, file_bytes_max: Option<u64>) -> Child {
     command.stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// As whoever supervises a process starts it: until nothing of the dead one is in
-/// its way.
+/// As a gateway does: until nothing of another process is in the way.
 async fn opened(database: &Database) -> Store {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         match Store::open(&database.url).await {
             Ok(store) => return store,
-            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            // It tries again by itself.
+            Err(OpenError::Unreachable { reason, .. }) => {
+                assert!(Instant::now() < deadline, "{reason}");
+            }
+            Err(error) => panic!("{error}"),
         }
     }
 }
@@ -136,11 +140,11 @@ async fn f4_a_start_that_is_killed_at_any_page_is_resumed_by_the_next() {
 const WAITING: &str = "
 CREATE SCHEMA waiting;
 CREATE SEQUENCE waiting.passed;
-CREATE TABLE waiting.place (number BIGINT NOT NULL);
+CREATE TABLE waiting.place (number BIGINT NOT NULL, seconds DOUBLE PRECISION NOT NULL);
 CREATE FUNCTION waiting.pass() RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN
     IF nextval('waiting.passed') = (SELECT number FROM waiting.place) THEN
-        PERFORM pg_sleep(0.5);
+        PERFORM pg_sleep(seconds) FROM waiting.place;
     END IF;
 END $$;
 CREATE FUNCTION waiting.statement() RETURNS EVENT_TRIGGER LANGUAGE plpgsql AS $$
@@ -170,25 +174,32 @@ async fn passed(watcher: &mut PgConnection) -> i64 {
     sqlx::query_scalar(query).fetch_one(watcher).await.unwrap()
 }
 
-/// An empty database where whoever migrates waits at this place, and a connection
-/// to it.
-async fn waiting_at(place: i64) -> (Database, PgConnection) {
+/// An empty database where whoever migrates waits at this place for so long, and a
+/// connection to it.
+async fn waiting_at(place: i64, seconds: f64) -> (Database, PgConnection) {
     let database = KIND.scope(Kind::Postgres, Database::new()).await;
     run(&database, WAITING).await;
     let mut watcher = PgConnection::connect(&database.url).await.unwrap();
-    let say = sqlx::query("INSERT INTO waiting.place (number) VALUES ($1)");
-    say.bind(place).execute(&mut watcher).await.unwrap();
+    let say = sqlx::query("INSERT INTO waiting.place (number, seconds) VALUES ($1, $2)");
+    let said = say.bind(place).bind(seconds).execute(&mut watcher).await;
+    said.unwrap();
     (database, watcher)
 }
 
-async fn killed_at(place: i64, fresh: &[String]) {
-    let (database, mut watcher) = waiting_at(place).await;
+/// Another process that migrates, as it waits at this place.
+async fn at(place: i64, (database, watcher): (&Database, &mut PgConnection)) -> Child {
     let mut process = open_elsewhere(&database.url, None);
-    while passed(&mut watcher).await < place {
+    while passed(watcher).await < place {
         let ended = process.try_wait().unwrap();
         assert!(ended.is_none(), "at {place}: {ended:?}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+    process
+}
+
+async fn killed_at(place: i64, fresh: &[String]) {
+    let (database, mut watcher) = waiting_at(place, 0.5).await;
+    let mut process = at(place, (&database, &mut watcher)).await;
     process.kill().unwrap();
     process.wait().unwrap();
     // The server does not know it yet: the dead one's statements go on.
@@ -199,7 +210,7 @@ async fn killed_at(place: i64, fresh: &[String]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f4_a_start_that_is_killed_at_any_statement_is_resumed_by_the_next() {
-    let (database, mut watcher) = waiting_at(0).await;
+    let (database, mut watcher) = waiting_at(0, 0.0).await;
     let fresh = schema(&database.open().await, Kind::Postgres).await;
     let places = passed(&mut watcher).await;
     assert!(places > 50, "{places}");
@@ -213,4 +224,19 @@ async fn f4_a_start_that_is_killed_at_any_statement_is_resumed_by_the_next() {
         }
     };
     tokio::join!(quarter(0), quarter(1), quarter(2), quarter(3));
+}
+
+/// Longer than any statement of a call may take.
+#[tokio::test]
+async fn f4_a_migration_takes_as_long_as_its_tables_are_large() {
+    let (database, _) = waiting_at(30, 5.5).await;
+    database.open().await.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_who_starts_while_another_migrates_waits_for_it() {
+    let (database, mut watcher) = waiting_at(30, 3.0).await;
+    let mut process = at(30, (&database, &mut watcher)).await;
+    opened(&database).await.ping().await.unwrap();
+    assert!(process.wait().unwrap().success());
 }
