@@ -30,7 +30,7 @@ pub(crate) use self::{
     group::{Group, GroupKind, Groups, Terms},
     hash::KeyHash,
     limits::{BUDGET_LIMITS_MAX, BudgetLimit, LIMITED_MODELS_MAX, Limits, OwnBudget},
-    rate::{AllRates, Rate, Rates},
+    rate::{AllRates, Quota, Rate, Rates},
     routes::allows,
     scopes::{Scope, Scopes},
     seal::{Seal, Seals, WeakPepper},
@@ -219,7 +219,9 @@ impl Key {
             (model, all.chain([AccountId::Shared(of_model)]).collect())
         };
         self.model_accounts = of_models.into_iter().map(with).collect();
-        self.rates = AllRates::new(self.account, &self.terms().1);
+        let (team_id, user_id) = (self.team_id.as_deref(), self.user_id.as_deref());
+        let counting = self.groups.counting(team_id, user_id);
+        self.rates = AllRates::new(self.account, &self.terms().1, &counting);
     }
 
     /// What it spends together with the other keys of its team, or of its user.

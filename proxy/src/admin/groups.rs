@@ -1,7 +1,7 @@
 //! Owns named budgets, teams and users in the key API: one operation a file,
 //! for all three kinds alike. What is theirs binds their keys from the answer on:
-//! a budget lends limits, a team its models, its block and a budget that its keys
-//! share, a user models and a budget likewise.
+//! a budget lends limits, a team its models, its block, and a budget and rates that
+//! its keys share, a user models, a budget and rates likewise.
 
 pub(crate) mod block;
 mod change;

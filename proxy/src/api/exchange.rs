@@ -252,7 +252,7 @@ pub(super) fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd>
 
 fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>) {
     if let Some(rates) = rates {
-        rates::insert(headers, rates, state.ledger.left(rates));
+        rates::insert(headers, rates, &state.ledger.left(rates));
     }
 }
 

@@ -1,12 +1,12 @@
-//! What a caller is told of its key's rates: the refusal of a call that has no
-//! place, and the headers of one that had.
+//! What a caller is told of the rates of its key, its team and its user: the
+//! refusal of a call that has no place, and the headers of one that had.
 //!
 //! It owns LiteLLM's words and OpenAI's header names; the ledger counts.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::error::ApiError;
-use crate::key::{Key, Rate, Rates};
+use crate::key::{AccountId, Key, Quota, Rate, Rates};
 use crate::ledger::{Left, RateExceeded};
 use crate::money::NanoUsd;
 
@@ -22,15 +22,17 @@ pub(super) fn refused(
     spend: Option<NanoUsd>,
 ) -> ApiError {
     let RateExceeded {
+        account,
         rate,
         limit,
         left,
         needed,
         resets_at,
     } = error;
-    let whose = match rate.is_of_model() {
-        true => format!("model_per_key: {}:{model}", key.hash),
-        false => format!("api_key: {}", key.hash),
+    let whose = match account {
+        AccountId::Key(_) if rate.is_of_model() => format!("model_per_key: {}:{model}", key.hash),
+        AccountId::Key(_) => format!("api_key: {}", key.hash),
+        AccountId::Shared(group) => format!("{}: {}", group.scope.as_str(), group.id),
     };
     let unit = rate.as_str();
     let resets = resets_at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
@@ -66,30 +68,42 @@ pub(super) fn refused(
     refused
 }
 
-/// OpenAI: what is left until when. LiteLLM: the key's limits, and what is left
-/// of the model's own.
-pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: Left) {
+/// OpenAI: what is left until when, here of the limit of which least is left.
+/// LiteLLM: the key's limits, and what is left of the model's own.
+pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
     let reset = format!("{}s", left.resets_in_s);
     for (rate, unit) in [(Rate::Requests, "requests"), (Rate::Tokens, "tokens")] {
-        if let Some(limit) = rates.limit(rate) {
+        let all = rates.quotas.iter().zip(&left.counts);
+        let limits = all.filter_map(|(quota, counts)| {
+            let limit = quota.limit(rate)?;
+            Some((counts[rate as usize], limit))
+        });
+        if let Some((rest, limit)) = limits.min() {
             put(headers, format!("x-ratelimit-limit-{unit}"), &limit);
-            let rest = left.counts[rate as usize];
             put(headers, format!("x-ratelimit-remaining-{unit}"), &rest);
             put(headers, format!("x-ratelimit-reset-{unit}"), &reset);
         }
     }
+    let mut all = rates.quotas.iter().zip(&left.counts);
+    let of_key = all.find(|(quota, _)| matches!(quota.account, AccountId::Key(_)));
+    if let Some((quota, counts)) = of_key {
+        insert_own(headers, quota, counts);
+    }
+}
+
+fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
     for (rate, name) in [(Rate::Requests, "rpm"), (Rate::Tokens, "tpm")] {
-        if let Some(limit) = rates.limit(rate) {
+        if let Some(limit) = quota.limit(rate) {
             put(headers, format!("x-litellm-key-{name}-limit"), &limit);
         }
     }
-    let Some(model) = &rates.model else {
+    let Some(model) = &quota.model else {
         return;
     };
     for rate in [Rate::ModelRequests, Rate::ModelTokens] {
-        if rates.limit(rate).is_some() {
+        if quota.limit(rate).is_some() {
             let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
-            put(headers, name, &left.counts[rate as usize]);
+            put(headers, name, &counts[rate as usize]);
         }
     }
 }
@@ -116,21 +130,37 @@ mod tests {
     fn an_answer_tells_what_is_left_of_each_limit() {
         let mut headers = HeaderMap::new();
         let key = fixture("sk-headers");
-        let mut rates = Rates {
-            account: key.account,
+        let own = Quota {
+            account: key.own_account(),
             model: Some(Arc::from("gpt-5")),
             limits: [Some(10), None, Some(3), None, Some(700)],
         };
-        let left = Left {
-            counts: [9, 0, 2, 0, 650],
+        let of_team = Quota {
+            account: team("t"),
+            model: None,
+            limits: [Some(100), Some(5_000), None, None, None],
+        };
+        let mut rates = Rates {
+            quotas: Box::new([own, of_team]),
+        };
+        let left = |requests| Left {
+            counts: vec![[9, 0, 2, 0, 650], [requests, 4_000, 0, 0, 0]],
             resets_in_s: 42,
         };
-        insert(&mut headers, &rates, left);
+        insert(&mut headers, &rates, &left(8));
+        for (name, value) in [
+            ("x-ratelimit-limit-requests", "100"),
+            ("x-ratelimit-remaining-requests", "8"),
+        ] {
+            assert_eq!(headers[name], value, "the team has less left");
+        }
+        insert(&mut headers, &rates, &left(90));
         for (name, value) in [
             ("x-ratelimit-limit-requests", Some("10")),
             ("x-ratelimit-remaining-requests", Some("9")),
             ("x-ratelimit-reset-requests", Some("42s")),
-            ("x-ratelimit-limit-tokens", None),
+            ("x-ratelimit-limit-tokens", Some("5000")),
+            ("x-ratelimit-remaining-tokens", Some("4000")),
             ("x-litellm-key-rpm-limit", Some("10")),
             ("x-litellm-key-tpm-limit", None),
             ("x-litellm-key-remaining-tokens-gpt-5", Some("650")),
@@ -139,14 +169,44 @@ mod tests {
             let found = headers.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(found, value, "{name}");
         }
-        rates.model = Some(Arc::from("open router/a\r\nb"));
-        insert(&mut headers, &rates, left);
+        rates.quotas[0].model = Some(Arc::from("open router/a\r\nb"));
+        insert(&mut headers, &rates, &left(1));
+    }
+
+    fn team(id: &str) -> AccountId {
+        AccountId::parse("team", id).unwrap()
+    }
+
+    #[test]
+    fn a_refusal_says_whose_limit_is_reached() {
+        let key = fixture("sk-headers");
+        let of_key = format!("api_key: {}", key.hash);
+        let of_model = format!("model_per_key: {}:m", key.hash);
+        for (account, rate, whose) in [
+            (key.own_account(), Rate::Requests, of_key.as_str()),
+            (key.own_account(), Rate::ModelRequests, &of_model),
+            (team("a/b"), Rate::Tokens, "team: a/b"),
+        ] {
+            let error = RateExceeded {
+                account,
+                rate,
+                limit: 5,
+                left: 0,
+                needed: 1,
+                resets_at: DateTime::UNIX_EPOCH,
+            };
+            let refused = refused(&key, "m", error, 0, None);
+            let start = format!("Rate limit exceeded for {whose}. Limit type: ");
+            let message = refused.message();
+            assert!(message.starts_with(&start), "{message}");
+        }
     }
 
     #[test]
     fn a_refusal_says_when_to_come_back() {
         let key = fixture("sk-headers");
         let full = |rate, limit, needed| RateExceeded {
+            account: key.own_account(),
             rate,
             limit,
             left: 0,

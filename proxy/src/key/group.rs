@@ -86,7 +86,7 @@ pub(crate) struct Terms {
     pub(crate) max_budget: Option<NanoUsd>,
     #[serde(with = "optional_nanos", skip_serializing_if = "Option::is_none")]
     pub(crate) soft_budget: Option<NanoUsd>,
-    /// Of a team or a user the duration alone.
+    /// Of a team or a user the duration, and the rates of its keys together.
     pub(crate) limits: Limits,
 }
 
@@ -111,6 +111,22 @@ impl Groups {
     pub(super) fn denying(&self, model: &str) -> Option<GroupKind> {
         let (kind, terms) = self.binding()?;
         (!models::allows(&terms.models, model)).then_some(kind)
+    }
+
+    /// By whose rates its calls are counted besides its own. LiteLLM: a user's
+    /// count his keys of a team too, other than his budget.
+    pub(super) fn counting(
+        &self,
+        team_id: Option<&str>,
+        user_id: Option<&str>,
+    ) -> Vec<(SharedAccount, &Limits)> {
+        let team = (GroupKind::Team, team_id, &self.team);
+        let user = (GroupKind::User, user_id, &self.user);
+        let counted = [team, user].into_iter().filter_map(|(kind, id, terms)| {
+            let account = kind.account(id?)?;
+            Some((account, &terms.as_deref()?.limits))
+        });
+        counted.collect()
     }
 
     /// Whether a budget bounds what its keys spend together.

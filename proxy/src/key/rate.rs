@@ -1,10 +1,11 @@
 //! Owns the names of what a key's calls are counted by: requests and tokens a
-//! minute, calls at the same time, of the key and of one of its models. Pure;
-//! how much is used is the ledger's to know.
+//! minute, calls at the same time, of the key and of one of its models, and of
+//! the team and the user whose keys are counted together. Pure; how much is used
+//! is the ledger's to know.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, iter, sync::Arc};
 
-use super::{KeyHash, Limits};
+use super::{AccountId, KeyHash, Limits, SharedAccount};
 
 /// One way to count. The place of its limit is its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,15 +17,23 @@ pub(crate) enum Rate {
     ModelTokens,
 }
 
-/// What one call of a key is counted by. Made when the key is read, so that a
-/// call allocates nothing for it.
+/// The limits of one that a call is counted for: its key, its team or its user.
 #[derive(Clone, Debug)]
-pub(crate) struct Rates {
-    /// [`super::Key::account`]: counts go on when the key is regenerated.
-    pub(crate) account: KeyHash,
+pub(crate) struct Quota {
+    /// Of a key [`super::Key::account`]: counts go on when it is regenerated. Of a
+    /// team or a user one for all of its keys.
+    pub(crate) account: AccountId,
     /// Where one of the limits is the model's own.
     pub(crate) model: Option<Arc<str>>,
     pub(crate) limits: [Option<u64>; Rate::ALL.len()],
+}
+
+/// All that one call of a key is counted by. Made when the key is read, so that
+/// a call allocates nothing for it.
+#[derive(Clone, Debug)]
+pub(crate) struct Rates {
+    /// The key's own first; each of another account, and none without a limit.
+    pub(crate) quotas: Box<[Quota]>,
 }
 
 /// The rates of a key by the model that is called; none is no limit.
@@ -57,39 +66,53 @@ impl Rate {
     }
 }
 
-impl Rates {
-    pub(crate) fn limit(&self, rate: Rate) -> Option<u64> {
-        self.limits[rate as usize]
-    }
-}
-
-impl AllRates {
-    pub(super) fn new(account: KeyHash, limits: &Limits) -> Self {
-        let of = |model: Option<&str>| {
-            let of_model = |by_model: &BTreeMap<String, u64>| {
-                model.and_then(|model| by_model.get(model).copied())
-            };
-            let limits = [
+impl Quota {
+    fn new(account: AccountId, limits: &Limits, model: Option<&str>) -> Self {
+        let of_model =
+            |by_model: &BTreeMap<String, u64>| model.and_then(|model| by_model.get(model).copied());
+        Self {
+            account,
+            model: model.map(Arc::from),
+            limits: [
                 limits.rpm,
                 limits.tpm,
                 limits.parallel,
                 of_model(&limits.model_rpm),
                 of_model(&limits.model_tpm),
-            ];
-            let model = model.map(Arc::from);
-            Rates {
-                account,
-                model,
-                limits,
-            }
+            ],
+        }
+    }
+
+    pub(crate) fn limit(&self, rate: Rate) -> Option<u64> {
+        self.limits[rate as usize]
+    }
+
+    fn is_limited(&self) -> bool {
+        self.limits != [None; Rate::ALL.len()]
+    }
+}
+
+impl AllRates {
+    /// Of a key by its own limits, and by those that it has together with others.
+    pub(super) fn new(
+        account: KeyHash,
+        limits: &Limits,
+        groups: &[(SharedAccount, &Limits)],
+    ) -> Self {
+        let of = |model: Option<&str>| {
+            let own = Quota::new(AccountId::Key(account), limits, model);
+            let groups = groups.iter().map(|(account, limits)| {
+                Quota::new(AccountId::Shared(account.clone()), limits, None)
+            });
+            let all = iter::once(own).chain(groups);
+            let quotas: Box<[Quota]> = all.filter(Quota::is_limited).collect();
+            (!quotas.is_empty()).then(|| Arc::new(Rates { quotas }))
         };
         let models = limits.model_rpm.keys().chain(limits.model_tpm.keys());
-        let usual = of(None);
+        let of_model = |model: &String| Some((model.clone(), of(Some(model))?));
         Self {
-            usual: (usual.limits != [None; Rate::ALL.len()]).then(|| Arc::new(usual)),
-            models: models
-                .map(|model| (model.clone(), Arc::new(of(Some(model)))))
-                .collect(),
+            usual: of(None),
+            models: models.filter_map(of_model).collect(),
         }
     }
 

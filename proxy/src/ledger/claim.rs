@@ -115,14 +115,13 @@ impl Ledger {
             let is_own = books.process() == word.process;
             (is_own, books.get(&word.account).is_some())
         };
-        match (word.kind, &word.account) {
+        match word.kind {
             _ if is_own => {}
-            (Kind::RatesAsked, AccountId::Key(key)) => self.0.ask(keeper::Command::Asked(*key)),
-            (Kind::RatesGiven, AccountId::Key(key)) => self.0.ask(keeper::Command::Given(*key)),
+            Kind::RatesAsked => self.0.ask(keeper::Command::Asked(word.account)),
+            Kind::RatesGiven => self.0.ask(keeper::Command::Given(word.account)),
             _ if !is_known => {}
-            (Kind::Asked, _) => self.0.send(Command::Asked(word.account)),
-            (Kind::Given, _) => self.0.given.notify_waiters(),
-            _ => {}
+            Kind::Asked => self.0.send(Command::Asked(word.account)),
+            Kind::Given => self.0.given.notify_waiters(),
         }
     }
 }

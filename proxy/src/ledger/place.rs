@@ -1,5 +1,5 @@
-//! What one call has taken of its key's rates, as a guard: whatever becomes of
-//! the call, its slot is free again.
+//! What one call has taken of the rates of its key, and of its team and its user,
+//! as a guard: whatever becomes of the call, its slots are free again.
 //!
 //! It owns the two ways out: a settlement, after which the request stays counted,
 //! and a release of what was never sent. `api` takes a place before it holds
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::rates::keeper::{Command, Waiting};
 use super::rates::{Counts, Full, Gauges, NoRoom, Taken};
 use super::{Ledger, Shared};
-use crate::key::{Rate, Rates};
+use crate::key::{AccountId, Rate, Rates};
 
 pub(super) const MINUTE: i64 = 60;
 
@@ -27,8 +27,10 @@ pub(crate) enum PlaceError {
 }
 
 /// Why a call has no place.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct RateExceeded {
+    /// Whose limit it is: the key's, its team's or its user's.
+    pub(crate) account: AccountId,
     pub(crate) rate: Rate,
     pub(crate) limit: u64,
     pub(crate) left: u64,
@@ -38,10 +40,11 @@ pub(crate) struct RateExceeded {
     pub(crate) resets_at: DateTime<Utc>,
 }
 
-/// What is left of a key's rates.
-#[derive(Debug, Clone, Copy)]
+/// What is left of all that a call was counted by.
+#[derive(Debug)]
 pub(crate) struct Left {
-    pub(crate) counts: Counts,
+    /// By quota.
+    pub(crate) counts: Vec<Counts>,
     /// Until the minute ends.
     pub(crate) resets_in_s: i64,
 }
@@ -131,11 +134,13 @@ impl Drop for Place {
 
 impl Shared {
     pub(super) fn exceeded(&self, rates: &Rates, tokens: u64, full: Full) -> PlaceError {
-        let Full { rate, left } = full;
+        let Full { quota, rate, left } = full;
+        let quota = &rates.quotas[quota];
         let minute = self.moment().minute;
         PlaceError::Exceeded(RateExceeded {
+            account: quota.account.clone(),
             rate,
-            limit: rates.limit(rate).unwrap_or_default(),
+            limit: quota.limit(rate).unwrap_or_default(),
             left,
             needed: match rate {
                 Rate::Tokens | Rate::ModelTokens => tokens,

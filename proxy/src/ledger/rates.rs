@@ -1,8 +1,9 @@
-//! How much of its rates each key has used: requests and tokens in the minute
-//! under way, and the calls that run.
+//! How much of its rates each key, team and user has used: requests and tokens in
+//! the minute under way, and the calls that run.
 //!
 //! It is pure like the accounts: no clock, no lock and no I/O. A call takes all
-//! that it needs or nothing, tokens as an upper bound, and settles once. Where
+//! that it needs of all that count it or nothing, tokens as an upper bound, and
+//! settles once. Where
 //! processes share a store, a call takes from the part of the limit that this
 //! process has claimed there (`part`), which one task sees to (`keeper`); else
 //! all of the limit is this process's.
@@ -17,11 +18,11 @@ use std::time::Duration;
 
 use self::cell::{Cell, Fit};
 pub(crate) use self::part::{Answer, Ask};
-use crate::key::{KeyHash, Rate, Rates};
+use crate::key::{AccountId, Quota, Rate, Rates};
 
-/// Keys that are remembered before those are looked for that need not be.
-const KEYS_MIN: usize = 10_000;
-/// Limits of a key itself; the others are of a model.
+/// Gauges that are remembered before those are looked for that need not be.
+const GAUGES_MIN: usize = 10_000;
+/// Limits of a key, team or user itself; the others are of a model.
 const OWN: usize = 3;
 
 /// Amounts by [`Rate`].
@@ -29,7 +30,7 @@ pub(crate) type Counts = [u64; Rate::ALL.len()];
 
 #[derive(Debug)]
 pub(super) struct Gauges {
-    keys: HashMap<KeyHash, Gauge>,
+    gauges: HashMap<AccountId, Gauge>,
     /// When so many are known, those without use are forgotten.
     forget_at: usize,
     /// Other processes count with the same limits.
@@ -38,7 +39,7 @@ pub(super) struct Gauges {
     alive_until: Duration,
 }
 
-/// Of one key. LiteLLM: minutes are those of the clock.
+/// Of one key, team or user. LiteLLM: minutes are those of the clock.
 #[derive(Debug, Default)]
 struct Gauge {
     minute: i64,
@@ -66,6 +67,8 @@ pub(super) struct Taken {
 /// The limit that has no room, and how much is left of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full {
+    /// The place of its quota among those that count the call.
+    pub(super) quota: usize,
     pub(super) rate: Rate,
     pub(super) left: u64,
 }
@@ -81,37 +84,38 @@ pub(super) enum NoRoom {
 impl Gauges {
     pub(super) fn new(is_shared: bool) -> Self {
         Self {
-            keys: HashMap::new(),
-            forget_at: KEYS_MIN,
+            gauges: HashMap::new(),
+            forget_at: GAUGES_MIN,
             is_shared,
             alive_until: Duration::ZERO,
         }
     }
 
-    /// Takes one request, its tokens and a slot, or nothing.
+    /// Takes one request, its tokens and a slot of each that counts the call, or
+    /// nothing of any.
     pub(super) fn take(&mut self, rates: &Rates, tokens: u64, at: Moment) -> Result<Taken, NoRoom> {
         self.forget(at.minute);
         let (is_shared, is_alive) = (self.is_shared, self.is_alive(at.now));
-        let gauge = self.keys.entry(rates.account).or_default();
-        gauge.turn(at.minute);
         let mut is_short = false;
-        for (rate, limit) in limited(rates) {
-            let Some(cell) = gauge.cell(rates.model.as_ref(), rate) else {
-                continue;
-            };
-            match cell.fit(limit, least(rate, tokens), is_shared, at.now) {
-                Fit::Fits => is_short |= rate == Rate::Slots && !is_alive,
-                Fit::Short => is_short = true,
-                Fit::Full => {
-                    let left = cell.left(limit);
-                    return Err(NoRoom::Full(Full { rate, left }));
+        for (place, quota) in rates.quotas.iter().enumerate() {
+            let gauge = self.gauge(&quota.account, at.minute);
+            for (rate, limit) in limited(quota) {
+                let Some(cell) = gauge.cell(quota.model.as_ref(), rate) else {
+                    continue;
+                };
+                match cell.fit(limit, least(rate, tokens), is_shared, at.now) {
+                    Fit::Fits => is_short |= rate == Rate::Slots && !is_alive,
+                    Fit::Short => is_short = true,
+                    Fit::Full => return Err(NoRoom::Full(Full::new(place, rate, cell, limit))),
                 }
             }
         }
         if is_short {
             return Err(NoRoom::Short);
         }
-        gauge.change(rates, |rate, cell| cell.draw(needed(rate, tokens), at.now));
+        self.change(rates, |_, rate, cell| {
+            cell.draw(needed(rate, tokens), at.now);
+        });
         Ok(Taken {
             tokens,
             minute: at.minute,
@@ -129,30 +133,34 @@ impl Gauges {
     }
 
     fn end(&mut self, rates: &Rates, taken: Taken, requests: u64, tokens: u64) {
-        let Some(gauge) = self.keys.get_mut(&rates.account) else {
-            return;
-        };
-        let is_same_minute = gauge.minute == taken.minute;
-        gauge.change(rates, |rate, Cell { used, .. }| match rate {
-            Rate::Slots => *used = used.saturating_sub(1),
-            Rate::Requests | Rate::ModelRequests if is_same_minute => {
-                *used = used.saturating_sub(requests);
+        self.change(rates, |minute, rate, Cell { used, .. }| {
+            let is_same_minute = minute == taken.minute;
+            match rate {
+                Rate::Slots => *used = used.saturating_sub(1),
+                Rate::Requests | Rate::ModelRequests if is_same_minute => {
+                    *used = used.saturating_sub(requests);
+                }
+                Rate::Tokens | Rate::ModelTokens if is_same_minute => {
+                    *used = used.saturating_sub(taken.tokens).saturating_add(tokens);
+                }
+                _ => {}
             }
-            Rate::Tokens | Rate::ModelTokens if is_same_minute => {
-                *used = used.saturating_sub(taken.tokens).saturating_add(tokens);
-            }
-            _ => {}
         });
     }
 
-    /// How much is left of each limit as far as this process knows; nothing where
-    /// there is none.
-    pub(super) fn left(&mut self, rates: &Rates, minute: i64) -> Counts {
-        let mut left = rates.limits.map(Option::unwrap_or_default);
-        if let Some(gauge) = self.keys.get_mut(&rates.account) {
+    /// How much is left of each limit of each quota as far as this process knows;
+    /// nothing where there is none.
+    pub(super) fn left(&mut self, rates: &Rates, minute: i64) -> Vec<Counts> {
+        let of = |quota: &Quota| self.left_of(quota, minute);
+        rates.quotas.iter().map(of).collect()
+    }
+
+    fn left_of(&mut self, quota: &Quota, minute: i64) -> Counts {
+        let mut left = quota.limits.map(Option::unwrap_or_default);
+        if let Some(gauge) = self.gauges.get_mut(&quota.account) {
             gauge.turn(minute);
-            for (rate, limit) in limited(rates) {
-                if let Some(cell) = gauge.cell(rates.model.as_ref(), rate) {
+            for (rate, limit) in limited(quota) {
+                if let Some(cell) = gauge.cell(quota.model.as_ref(), rate) {
                     left[rate as usize] = cell.left(limit);
                 }
             }
@@ -160,11 +168,34 @@ impl Gauges {
         left
     }
 
-    /// Calls that hold a slot, of all keys.
+    /// Calls that hold a slot, of all that count them.
     #[cfg(test)]
     pub(super) fn slots(&self) -> u64 {
         let slots = |gauge: &Gauge| gauge.own[Rate::Slots as usize].used;
-        self.keys.values().map(slots).sum()
+        self.gauges.values().map(slots).sum()
+    }
+
+    /// In the minute that is under way.
+    fn gauge(&mut self, account: &AccountId, minute: i64) -> &mut Gauge {
+        let gauge = self.gauges.entry(account.clone()).or_default();
+        gauge.turn(minute);
+        gauge
+    }
+
+    /// Changes the counts that these rates limit, each with its minute, and no
+    /// others: what is not limited is not counted.
+    fn change(&mut self, rates: &Rates, change: impl Fn(i64, Rate, &mut Cell)) {
+        for quota in &rates.quotas {
+            let Some(gauge) = self.gauges.get_mut(&quota.account) else {
+                continue;
+            };
+            for (rate, _) in limited(quota) {
+                let minute = gauge.minute;
+                if let Some(cell) = gauge.cell(quota.model.as_ref(), rate) {
+                    change(minute, rate, cell);
+                }
+            }
+        }
     }
 
     fn is_alive(&self, now: Duration) -> bool {
@@ -172,12 +203,12 @@ impl Gauges {
     }
 
     fn forget(&mut self, minute: i64) {
-        if self.keys.len() >= self.forget_at {
+        if self.gauges.len() >= self.forget_at {
             let is_used = |gauge: &Gauge| {
                 gauge.minute == minute || gauge.own[Rate::Slots as usize].is_in_use()
             };
-            self.keys.retain(|_, gauge| is_used(gauge));
-            self.forget_at = KEYS_MIN.max(self.keys.len().saturating_mul(2));
+            self.gauges.retain(|_, gauge| is_used(gauge));
+            self.forget_at = GAUGES_MIN.max(self.gauges.len().saturating_mul(2));
         }
     }
 }
@@ -205,20 +236,17 @@ impl Gauge {
         }
         self.models.get_mut(model)?.get_mut(rate as usize - OWN)
     }
+}
 
-    /// Changes the counts that these rates limit, and no others: what is not
-    /// limited is not counted.
-    fn change(&mut self, rates: &Rates, change: impl Fn(Rate, &mut Cell)) {
-        for (rate, _) in limited(rates) {
-            if let Some(cell) = self.cell(rates.model.as_ref(), rate) {
-                change(rate, cell);
-            }
-        }
+impl Full {
+    fn new(quota: usize, rate: Rate, cell: &Cell, limit: u64) -> Self {
+        let left = cell.left(limit);
+        Self { quota, rate, left }
     }
 }
 
-fn limited(rates: &Rates) -> impl Iterator<Item = (Rate, u64)> {
-    let limits = Rate::ALL.into_iter().zip(rates.limits);
+fn limited(quota: &Quota) -> impl Iterator<Item = (Rate, u64)> {
+    let limits = Rate::ALL.into_iter().zip(quota.limits);
     limits.filter_map(|(rate, limit)| limit.map(|limit| (rate, limit)))
 }
 

@@ -34,16 +34,13 @@ pub(super) struct GroupFields {
     pub(super) ignored: Vec<&'static str>,
 }
 
-/// LiteLLM's limits of a team or a user besides its budget. Their keys may have
-/// them; together they are counted by nothing.
-const OF_KEYS: [&str; 7] = [
+/// LiteLLM's limits of a team or a user besides its budget and its rates. Their
+/// keys may have them; together they are counted by nothing.
+const OF_KEYS: [&str; 4] = [
     "budget_limits",
-    "max_parallel_requests",
     "model_max_budget",
     "model_rpm_limit",
     "model_tpm_limit",
-    "rpm_limit",
-    "tpm_limit",
 ];
 
 /// LiteLLM's fields of a team, a user or a budget that nothing enforces, besides
@@ -105,15 +102,10 @@ impl GroupFields {
             (Team | User, "metadata") => self.metadata = Some(metadata(kind, value)?),
             (Team, "blocked") => self.blocked = flag(name, value)?,
             (Team | User, limit) if OF_KEYS.contains(&limit) => none_of_keys(kind, name, value)?,
-            (Team | User, "budget_duration")
-            | (
-                Budget,
-                "budget_duration"
-                | "model_max_budget"
-                | "rpm_limit"
-                | "tpm_limit"
-                | "max_parallel_requests",
-            ) => return self.limits.take(name, value),
+            (Budget, "model_max_budget")
+            | (_, "budget_duration" | "rpm_limit" | "tpm_limit" | "max_parallel_requests") => {
+                return self.limits.take(name, value);
+            }
             _ => return Ok(false),
         }
         Ok(true)

@@ -16,13 +16,19 @@ on_both![
 
 fn wrong_of_teams() -> Vec<(&'static str, Value, u16, &'static str)> {
     vec![
-        ("/team/new", json!({"rpm_limit": 1}), 400, "rpm_limit"),
-        ("/team/new", json!({"tpm_limit": 0}), 400, "tpm_limit"),
+        ("/team/new", json!({"rpm_limit": -1}), 400, "rpm_limit"),
+        ("/team/new", json!({"tpm_limit": "NaN"}), 400, "tpm_limit"),
         (
             "/user/new",
-            json!({"max_parallel_requests": 1}),
+            json!({"max_parallel_requests": 1.5}),
             400,
             "max_parallel_requests",
+        ),
+        (
+            "/team/new",
+            json!({"model_max_budget": {"demo": {"max_budget": 1}}}),
+            400,
+            "model_max_budget",
         ),
         (
             "/team/new",

@@ -8,6 +8,7 @@ on_both![
     a_team_that_is_blocked_stops_all_its_keys,
     the_models_of_a_team_bind_its_keys_and_those_of_a_user_his_own,
     keys_of_a_team_spend_its_budget_together,
+    keys_of_a_team_and_those_of_a_user_have_its_rates_together,
     a_key_takes_from_its_budget_what_it_does_not_set,
     a_budget_that_keys_name_cannot_go_and_an_unknown_one_cannot_be_named,
     a_team_or_user_goes_with_its_keys,
@@ -172,6 +173,68 @@ async fn keys_of_a_team_spend_its_budget_together() {
     let same = json!([{"scope": "team", "id": "t", "max_budget": 1, "budget_duration": "30d"}]);
     let twice = json!({"team_id": "t", "shared_budgets": same});
     calls(&gateway, &key(&gateway, twice).await, 200, "held once").await;
+}
+
+async fn keys_of_a_team_and_those_of_a_user_have_its_rates_together() {
+    for (kind, id) in [("team", "team_id"), ("user", "user_id")] {
+        let gateway = Gateway::start().await;
+        let (made_by, update) = (format!("/{kind}/new"), format!("/{kind}/update"));
+        // Made before the limit, and one of them before the group.
+        let first = key(&gateway, json!({id: "g"})).await;
+        let body = match kind {
+            "user" => json!({id: "g", "auto_create_key": false}),
+            _ => json!({id: "g"}),
+        };
+        made(&gateway, &made_by, body).await;
+        let second = json!({id: "g", "rpm_limit": 50, "max_parallel_requests": 1});
+        let second = key(&gateway, second).await;
+        let other = key(&gateway, json!({id: "another"})).await;
+        calls(&gateway, &first, 200, "no limit yet").await;
+        let row = made(&gateway, &update, json!({id: "g", "rpm_limit": 3})).await;
+        assert_eq!(row.body["data"]["rpm_limit"], 3);
+        for key in [&first, &second, &first] {
+            calls(&gateway, key, 200, "within the limit").await;
+        }
+        for key in [&second, &first] {
+            let refused = calls(&gateway, key, 429, "over the limit of both").await;
+            let message = refused.body["error"]["message"].as_str().unwrap();
+            let named = format!("Rate limit exceeded for {kind}: g. Limit type: requests");
+            assert!(message.starts_with(&named), "{message}");
+        }
+        calls(&gateway, &other, 200, "of another").await;
+        // Other limits of it, each from the answer on.
+        for (limit, value, status) in [
+            ("rpm_limit", json!(null), 200),
+            ("tpm_limit", json!(1), 429),
+            ("tpm_limit", json!(null), 200),
+            ("max_parallel_requests", json!(0), 429),
+            ("max_parallel_requests", json!(1), 200),
+        ] {
+            made(&gateway, &update, json!({id: "g", limit: value})).await;
+            for key in [&first, &second] {
+                calls(&gateway, key, status, &format!("{limit} {value}")).await;
+            }
+        }
+    }
+    // LiteLLM: a user's rates count his keys of a team too.
+    let gateway = Gateway::start().await;
+    made(
+        &gateway,
+        "/team/new",
+        json!({"team_id": "t", "rpm_limit": 9}),
+    )
+    .await;
+    let user = json!({"user_id": "u", "rpm_limit": 1, "auto_create_key": false});
+    made(&gateway, "/user/new", user).await;
+    let both = key(&gateway, json!({"team_id": "t", "user_id": "u"})).await;
+    calls(&gateway, &both, 200, "the user's only one").await;
+    let refused = calls(&gateway, &both, 429, "over the user's").await;
+    assert!(refused.body.to_string().contains("for user: u"));
+    let member = key(&gateway, json!({"team_id": "t"})).await;
+    for _ in 0..8 {
+        calls(&gateway, &member, 200, "the refused call took nothing").await;
+    }
+    calls(&gateway, &member, 429, "over the team's").await;
 }
 
 async fn a_key_takes_from_its_budget_what_it_does_not_set() {

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
-use super::part::Ask;
-use super::{Moment, NoRoom};
-use crate::key::{AccountId, KeyHash, Rates};
+use super::part::{Ask, Shortage};
+use super::{Full, Moment, NoRoom};
+use crate::key::{AccountId, Rate, Rates};
 use crate::ledger::Shared;
 use crate::ledger::claim::PATIENCE;
 use crate::ledger::place::{MINUTE, Place, PlaceError};
@@ -46,10 +46,10 @@ const TRIES: u32 = 4;
 #[derive(Debug)]
 pub(in crate::ledger) enum Command {
     Admit(Waiting),
-    /// Another process asks for what no call uses of this key's rates.
-    Asked(KeyHash),
+    /// Another process asks for what no call uses of the rates of this one.
+    Asked(AccountId),
     /// Another process has given back some of them.
-    Given(KeyHash),
+    Given(AccountId),
     /// Answers once all that no call uses has been given back, or cannot be.
     Drain(oneshot::Sender<()>),
 }
@@ -76,7 +76,7 @@ pub(in crate::ledger) struct Keeper {
     process: Uuid,
     waiting: Vec<Waiting>,
     /// Others ask for what no call uses of these.
-    wanted: HashSet<KeyHash>,
+    wanted: HashSet<AccountId>,
     proven: Option<Instant>,
     forgot: Instant,
 }
@@ -95,6 +95,11 @@ impl Waiting {
             patient_until: None,
             answer,
         }
+    }
+
+    fn is_counted_by(&self, account: &AccountId) -> bool {
+        let mut quotas = self.rates.quotas.iter();
+        quotas.any(|quota| quota.account == *account)
     }
 
     fn call(&self) -> (&Rates, u64) {
@@ -162,7 +167,7 @@ impl Keeper {
                 }
                 Command::Given(account) => {
                     let all = self.waiting.iter_mut();
-                    for call in all.filter(|call| call.rates.account == account) {
+                    for call in all.filter(|call| call.is_counted_by(&account)) {
                         call.due = Instant::now();
                     }
                 }
@@ -191,7 +196,7 @@ impl Keeper {
             return;
         }
         let given = asks.iter().filter(|ask| ask.returned > 0);
-        let given = given.map(|ask| ask.account).collect::<HashSet<_>>();
+        let given = given.map(|ask| ask.account.clone()).collect();
         self.tell(Kind::RatesGiven, given).await;
     }
 
@@ -244,38 +249,44 @@ impl Keeper {
     }
 
     /// Of a call that is short of what the store has just answered.
-    fn decide(&mut self, mut call: Waiting, to_ask: &mut HashSet<KeyHash>) {
+    fn decide(&mut self, mut call: Waiting, to_ask: &mut HashSet<AccountId>) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
         let (at, now) = (shared.moment(), Instant::now());
-        let short = shared.with_gauges(|all| all.shortage(&call.rates, call.tokens, at));
-        let Some(short) = short else {
+        let short = shared.with_gauges(|all| all.shortages(&call.rates, call.tokens, at));
+        let Some(worst) = short.first() else {
             // Room for it, and yet none: slots, of a process that is not known to
             // live.
             return call.end(Err(PlaceError::StoreUnavailable));
         };
-        if short.may_fit && call.tries < TRIES {
+        if worst.may_fit && call.tries < TRIES {
             call.tries += 1;
             call.due = now;
             return self.waiting.push(call);
         }
-        if short.others_have && call.patient_until.is_none_or(|until| now < until) {
+        let is_patient = call.patient_until.is_none_or(|until| now < until);
+        if worst.others_have && is_patient {
             if call.patient_until.is_none() {
-                to_ask.insert(call.rates.account);
+                let scarce = short.iter().filter(|it| it.others_have);
+                let account = |it: &Shortage| call.rates.quotas[it.full.quota].account.clone();
+                to_ask.extend(scarce.map(account));
             }
             call.due = *call.patient_until.get_or_insert(now + PATIENCE);
             return self.waiting.push(call);
         }
-        shared.with_gauges(|all| all.refuse(&call.rates, short.full.rate, call.tokens, at));
-        let refused = shared.exceeded(&call.rates, call.tokens, short.full);
+        let Full { quota, rate, .. } = worst.full;
+        let quota = &call.rates.quotas[quota];
+        shared.with_gauges(|all| all.refuse(quota, rate, call.tokens, at));
+        let refused = shared.exceeded(&call.rates, call.tokens, worst.full);
         call.end(Err(refused));
     }
 
     /// Asks the store for what these calls are short of.
     async fn claim(&mut self, calls: &[Waiting]) -> Result<(), StoreError> {
-        let needs_slots = |call: &Waiting| call.rates.limit(crate::key::Rate::Slots).is_some();
-        if calls.iter().any(needs_slots) {
+        let quotas = calls.iter().flat_map(|call| &call.rates.quotas);
+        let mut slots = quotas.map(|quota| quota.limit(Rate::Slots));
+        if slots.any(|limit| limit.is_some()) {
             self.prove().await?;
         }
         let Some(shared) = self.shared.upgrade() else {
@@ -360,12 +371,12 @@ impl Keeper {
         }
     }
 
-    async fn tell(&self, kind: Kind, accounts: HashSet<KeyHash>) {
+    async fn tell(&self, kind: Kind, accounts: HashSet<AccountId>) {
         for account in accounts {
             let word = Word {
                 kind,
                 process: self.process,
-                account: AccountId::Key(account),
+                account,
             };
             let told = tell(&self.store, &word);
             if let Err(error) = self.store.within(TIMEOUT, told).await {

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use super::{Answer, Ask};
-use crate::key::{KeyHash, Rate};
+use crate::key::{AccountId, Rate};
 
 #[derive(Debug, Default)]
 pub(in crate::ledger) struct Books {
-    taken: BTreeMap<(KeyHash, &'static str, String, i64), u64>,
-    slots: BTreeMap<(usize, KeyHash), u64>,
+    taken: BTreeMap<(AccountId, &'static str, String, i64), u64>,
+    slots: BTreeMap<(usize, AccountId), u64>,
 }
 
 impl Books {
     pub(in crate::ledger) fn claim(&mut self, process: usize, ask: &Ask) -> Answer {
-        let own = (process, ask.account);
+        let own = (process, ask.account.clone());
         let taken = self.taken.entry(place(ask)).or_default();
         *taken = match ask.rate {
             Rate::Slots => {
@@ -39,7 +39,7 @@ impl Books {
 
     /// A process is buried.
     pub(in crate::ledger) fn bury(&mut self, process: usize) {
-        let dead = |(owner, _): &(usize, KeyHash)| *owner == process;
+        let dead = |(owner, _): &(usize, AccountId)| *owner == process;
         for ((_, account), had) in self.slots.extract_if(.., |key, _| dead(key)) {
             let name = Rate::Slots.as_str();
             let taken = self.taken.entry((account, name, String::new(), 0));
@@ -48,8 +48,8 @@ impl Books {
     }
 }
 
-fn place(ask: &Ask) -> (KeyHash, &'static str, String, i64) {
+fn place(ask: &Ask) -> (AccountId, &'static str, String, i64) {
     let model = ask.model.as_deref().unwrap_or_default();
     let unit = ask.rate.as_str();
-    (ask.account, unit, model.to_owned(), ask.minute)
+    (ask.account.clone(), unit, model.to_owned(), ask.minute)
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::cell::{Cell, Change, Fit};
 use super::{Full, Gauge, Gauges, Moment, OWN, least, limited};
-use crate::key::{KeyHash, Rate, Rates};
+use crate::key::{AccountId, Quota, Rate, Rates};
 
 /// One change of what this process has of one limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Ask {
-    pub(crate) account: KeyHash,
+    /// Of a key, a team or a user.
+    pub(crate) account: AccountId,
     /// Where the limit is that of a model.
     pub(crate) model: Option<Arc<str>>,
     pub(crate) rate: Rate,
@@ -59,7 +60,7 @@ struct Demand {
     least: u64,
 }
 
-type Place = (KeyHash, Rate, Option<Arc<str>>);
+type Place = (AccountId, Rate, Option<Arc<str>>);
 
 impl Gauges {
     /// What these calls, each with its tokens, need of the store.
@@ -69,51 +70,56 @@ impl Gauges {
         at: Moment,
     ) -> Vec<Ask> {
         let mut demands = HashMap::<Place, Demand>::new();
-        for (rates, tokens) in calls {
-            for (rate, limit) in limited(rates) {
-                let model = rates.model.clone().filter(|_| rate.is_of_model());
-                let of = demands.entry((rates.account, rate, model));
+        let quotas = |(rates, tokens): (&'a Rates, u64)| {
+            let quotas = rates.quotas.iter();
+            quotas.map(move |quota| (quota, tokens))
+        };
+        for (quota, tokens) in calls.flat_map(quotas) {
+            for (rate, limit) in limited(quota) {
+                let model = quota.model.clone().filter(|_| rate.is_of_model());
+                let of = demands.entry((quota.account.clone(), rate, model));
                 let need = least(rate, tokens);
                 let demand = of.or_insert(Demand {
                     limit,
                     sum: 0,
                     least: need,
                 });
+                // Calls from before and after a change of it may wait together.
+                demand.limit = demand.limit.min(limit);
                 demand.sum = demand.sum.saturating_add(need);
                 demand.least = demand.least.min(need);
             }
         }
         let asked = demands.into_iter().filter_map(|(place, demand)| {
-            let gauge = self.keys.entry(place.0).or_default();
-            gauge.turn(at.minute);
+            let gauge = self.gauge(&place.0, at.minute);
             gauge.ask(place, &demand, at)
         });
         asked.collect()
     }
 
-    /// What this process has of a key's limits and no call uses. It is gone from
+    /// What this process has of its limits and no call uses. It is gone from
     /// here when this returns, and may be granted to others once it is written.
-    pub(super) fn give_back(&mut self, account: &KeyHash, minute: i64) -> Vec<Ask> {
-        let Some(gauge) = self.keys.get_mut(account) else {
+    pub(super) fn give_back(&mut self, account: &AccountId, minute: i64) -> Vec<Ask> {
+        let Some(gauge) = self.gauges.get_mut(account) else {
             return Vec::new();
         };
         gauge.turn(minute);
-        gauge.changes(*account, |cell| cell.give_back())
+        gauge.changes(account, |cell| cell.give_back())
     }
 
-    /// The same of all keys.
+    /// The same of all.
     pub(super) fn give_all_back(&mut self, minute: i64) -> Vec<Ask> {
-        let keys = self.keys.keys().copied().collect::<Vec<_>>();
-        let each = keys.iter().flat_map(|key| self.give_back(key, minute));
+        let all = self.gauges.keys().cloned().collect::<Vec<_>>();
+        let each = all.iter().flat_map(|one| self.give_back(one, minute));
         each.collect()
     }
 
     /// What has been idle for long, and what the store does not know yet.
     pub(super) fn sweep(&mut self, at: Moment) -> Vec<Ask> {
         let mut asks = Vec::new();
-        for (account, gauge) in &mut self.keys {
+        for (account, gauge) in &mut self.gauges {
             gauge.turn(at.minute);
-            asks.extend(gauge.changes(*account, |cell| cell.sweep(at.now)));
+            asks.extend(gauge.changes(account, |cell| cell.sweep(at.now)));
         }
         asks
     }
@@ -131,23 +137,37 @@ impl Gauges {
     }
 
     fn asked(&mut self, ask: &Ask) -> Option<&mut Cell> {
-        let gauge = self.keys.get_mut(&ask.account)?;
+        let gauge = self.gauges.get_mut(&ask.account)?;
         let is_current = ask.rate == Rate::Slots || ask.minute == gauge.minute;
         is_current.then(|| gauge.cell(ask.model.as_ref(), ask.rate))?
     }
 
-    /// By which limit a call is short; None where all of it fits.
-    pub(super) fn shortage(&mut self, rates: &Rates, tokens: u64, at: Moment) -> Option<Shortage> {
-        let gauge = self.keys.get_mut(&rates.account)?;
-        for (rate, limit) in limited(rates) {
+    /// By which limits a call is short, at most one of each quota, what nobody can
+    /// give first; none where all of it fits.
+    pub(super) fn shortages(&mut self, rates: &Rates, tokens: u64, at: Moment) -> Vec<Shortage> {
+        let quotas = rates.quotas.iter().enumerate();
+        let short = |(place, quota)| self.shortage((place, quota), tokens, at);
+        let mut short = quotas.filter_map(short).collect::<Vec<_>>();
+        short.sort_by_key(|it| (it.may_fit, it.others_have));
+        short
+    }
+
+    fn shortage(
+        &mut self,
+        (place, quota): (usize, &Quota),
+        tokens: u64,
+        at: Moment,
+    ) -> Option<Shortage> {
+        let gauge = self.gauges.get_mut(&quota.account)?;
+        for (rate, limit) in limited(quota) {
             let need = least(rate, tokens);
-            let cell = gauge.cell(rates.model.as_ref(), rate)?;
+            let cell = gauge.cell(quota.model.as_ref(), rate)?;
             if cell.fit(limit, need, true, at.now) != Fit::Fits {
-                let left = cell.left(limit);
+                let full = Full::new(place, rate, cell, limit);
                 return Some(Shortage {
-                    full: Full { rate, left },
-                    may_fit: left >= need,
+                    may_fit: full.left >= need,
                     others_have: cell.others() > 0,
+                    full,
                 });
             }
         }
@@ -155,10 +175,10 @@ impl Gauges {
     }
 
     /// For a while no such call is worth asking the store for.
-    pub(super) fn refuse(&mut self, rates: &Rates, rate: Rate, tokens: u64, at: Moment) {
-        let gauge = self.keys.entry(rates.account).or_default();
+    pub(super) fn refuse(&mut self, quota: &Quota, rate: Rate, tokens: u64, at: Moment) {
+        let gauge = self.gauge(&quota.account, at.minute);
         if let (Some(cell), Some(limit)) =
-            (gauge.cell(rates.model.as_ref(), rate), rates.limit(rate))
+            (gauge.cell(quota.model.as_ref(), rate), quota.limit(rate))
         {
             cell.refuse(limit, least(rate, tokens), at.now);
         }
@@ -173,7 +193,7 @@ impl Gauges {
     /// its calls use is claimed anew.
     pub(super) fn lose_slots(&mut self) {
         self.alive_until = Duration::ZERO;
-        for gauge in self.keys.values_mut() {
+        for gauge in self.gauges.values_mut() {
             gauge.own[Rate::Slots as usize].lose();
         }
     }
@@ -181,7 +201,7 @@ impl Gauges {
     /// Whether others would take slots of this process for free if it were dead.
     pub(super) fn has_slots(&self) -> bool {
         let has = |gauge: &Gauge| gauge.own[Rate::Slots as usize].is_in_use();
-        self.keys.values().any(has)
+        self.gauges.values().any(has)
     }
 }
 
@@ -202,7 +222,7 @@ impl Gauge {
     /// Of all of its limits.
     fn changes(
         &mut self,
-        account: KeyHash,
+        account: &AccountId,
         change: impl Fn(&mut Cell) -> Option<Change>,
     ) -> Vec<Ask> {
         let Self {
@@ -220,7 +240,8 @@ impl Gauge {
         });
         let asks = own.chain(of_models).filter_map(|(rate, model, cell)| {
             let change = change(cell)?;
-            Some(told((account, rate, model.cloned()), *minute, &change))
+            let place = (account.clone(), rate, model.cloned());
+            Some(told(place, *minute, &change))
         });
         asks.collect()
     }

@@ -2,24 +2,50 @@
 //! becomes of it. Method: tables, and long random runs beside a naive list of
 //! calls that is counted anew each time.
 
+mod groups;
 mod parts;
 
 use super::*;
+use crate::key::KeyHash;
 
 const REQUESTS: usize = Rate::Requests as usize;
 const TOKENS: usize = Rate::Tokens as usize;
 const SLOTS: usize = Rate::Slots as usize;
 
-fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Rates {
-    Rates {
-        account: KeyHash::of("sk-rates"),
-        model: model.map(Arc::from),
+fn key(name: &str) -> AccountId {
+    AccountId::Key(KeyHash::of(name))
+}
+
+fn team(id: &str) -> AccountId {
+    AccountId::parse("team", id).expect("a team")
+}
+
+fn quota(account: AccountId, limits: [Option<u64>; 5]) -> Quota {
+    Quota {
+        account,
+        model: None,
         limits,
     }
 }
 
+fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Rates {
+    let mut quota = quota(key("sk-rates"), limits);
+    quota.model = model.map(Arc::from);
+    counted_by([quota])
+}
+
+fn counted_by<const N: usize>(quotas: [Quota; N]) -> Rates {
+    Rates {
+        quotas: Box::new(quotas),
+    }
+}
+
 fn full(rate: Rate, left: u64) -> Result<Taken, NoRoom> {
-    Err(NoRoom::Full(Full { rate, left }))
+    full_of(0, rate, left)
+}
+
+fn full_of(quota: usize, rate: Rate, left: u64) -> Result<Taken, NoRoom> {
+    Err(NoRoom::Full(Full { quota, rate, left }))
 }
 
 fn when(minute: i64) -> Moment {
@@ -45,13 +71,13 @@ fn each_limit_refuses_what_does_not_fit_and_takes_nothing_then() {
             assert!(gauges.take(&rates, 10, when(7)).is_ok(), "{rate:?}");
         }
         assert_eq!(gauges.take(&rates, 10, when(7)), full(rate, 0));
-        assert_eq!(gauges.left(&rates, 7)[at], 0);
+        assert_eq!(gauges.left(&rates, 7)[0][at], 0);
     }
     // A later limit without room leaves the earlier ones as they were.
     let rates = rates(None, [Some(5), Some(9), None, None, None]);
     let mut gauges = Gauges::new(false);
     assert_eq!(gauges.take(&rates, 10, when(7)), full(Rate::Tokens, 9));
-    assert_eq!(gauges.left(&rates, 7)[REQUESTS], 5);
+    assert_eq!(gauges.left(&rates, 7)[0][REQUESTS], 5);
     let zero = self::rates(None, [Some(0), None, None, None, None]);
     assert_eq!(gauges.take(&zero, 0, when(7)), full(Rate::Requests, 0));
 }
@@ -66,9 +92,9 @@ fn a_minute_counts_from_zero_and_a_running_call_keeps_its_slot() {
     assert_eq!(gauges.take(&rates, 1, when(9)), full(Rate::Slots, 0));
     // It is counted in the minute of its admission, which is over.
     gauges.settle(&rates, first, 1_000);
-    assert_eq!(gauges.left(&rates, 9), [1, 100, 1, 0, 0]);
+    assert_eq!(gauges.left(&rates, 9), [[1, 100, 1, 0, 0]]);
     gauges.release(&rates, second);
-    assert_eq!(gauges.left(&rates, 9), [1, 100, 2, 0, 0]);
+    assert_eq!(gauges.left(&rates, 9), [[1, 100, 2, 0, 0]]);
 }
 
 #[test]
@@ -78,12 +104,12 @@ fn tokens_settle_to_what_was_used_and_more_than_the_bound_counts() {
     let call = gauges.take(&rates, 60, when(7)).expect("room");
     assert_eq!(gauges.take(&rates, 41, when(7)), full(Rate::Tokens, 40));
     gauges.settle(&rates, call, 10);
-    assert_eq!(gauges.left(&rates, 7)[TOKENS], 90);
+    assert_eq!(gauges.left(&rates, 7)[0][TOKENS], 90);
     let call = gauges.take(&rates, 30, when(7)).expect("room");
     gauges.settle(&rates, call, 95);
-    assert_eq!(gauges.left(&rates, 7)[TOKENS], 0);
+    assert_eq!(gauges.left(&rates, 7)[0][TOKENS], 0);
     assert_eq!(gauges.take(&rates, 1, when(7)), full(Rate::Tokens, 0));
-    assert_eq!(gauges.left(&rates, 7)[REQUESTS], 7);
+    assert_eq!(gauges.left(&rates, 7)[0][REQUESTS], 7);
     assert_eq!(gauges.take(&rates, 0, when(7)), full(Rate::Tokens, 0));
 }
 
@@ -101,7 +127,7 @@ fn a_model_and_the_key_are_counted_apart_and_together() {
     assert!(gauges.take(&other, 1, when(7)).is_ok());
     assert!(gauges.take(&usual, 1, when(7)).is_ok());
     assert_eq!(gauges.take(&other, 1, when(7)), full(Rate::Requests, 0));
-    assert_eq!(gauges.left(&other, 7)[Rate::ModelRequests as usize], 1);
+    assert_eq!(gauges.left(&other, 7)[0][Rate::ModelRequests as usize], 1);
 }
 
 #[test]
@@ -121,9 +147,9 @@ fn what_is_not_limited_is_not_counted_when_a_limit_changes_meanwhile() {
 fn keys_without_use_are_forgotten() {
     let mut gauges = Gauges::new(false);
     let mut running = None;
-    for at in 0..KEYS_MIN + 1 {
-        let mut rates = rates(None, [Some(1), None, Some(1), None, None]);
-        rates.account = KeyHash::of(&format!("sk-{at}"));
+    for at in 0..GAUGES_MIN + 1 {
+        let limits = [Some(1), None, Some(1), None, None];
+        let rates = counted_by([quota(key(&format!("sk-{at}")), limits)]);
         let taken = gauges.take(&rates, 1, when(7)).expect("room");
         match at {
             0 => running = Some(rates),
@@ -131,11 +157,11 @@ fn keys_without_use_are_forgotten() {
         }
     }
     let running = running.expect("the first key");
-    assert_eq!(gauges.keys.len(), KEYS_MIN + 1);
+    assert_eq!(gauges.gauges.len(), GAUGES_MIN + 1);
     assert_eq!(gauges.take(&running, 1, when(8)), full(Rate::Slots, 0));
-    gauges.forget_at = KEYS_MIN;
+    gauges.forget_at = GAUGES_MIN;
     assert_eq!(gauges.take(&running, 1, when(8)), full(Rate::Slots, 0));
-    assert_eq!(gauges.keys.len(), 1);
+    assert_eq!(gauges.gauges.len(), 1);
 }
 
 /// One call as the naive list knows it.
@@ -205,7 +231,7 @@ fn b8_ten_thousand_mixed_endings_leave_no_slot_in_use() {
                 _ => {}
             }
             let [requests, tokens, slots] = counted(&calls, minute);
-            let left = gauges.left(&rates, minute);
+            let left = gauges.left(&rates, minute)[0];
             assert_eq!(left[REQUESTS], 30 - requests, "seed {start}");
             assert_eq!(left[TOKENS], 500_u64.saturating_sub(tokens), "seed {start}");
             assert_eq!(left[SLOTS], 7 - slots, "seed {start}");

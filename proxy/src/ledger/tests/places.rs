@@ -1,17 +1,20 @@
 //! A call's place among its key's rates comes back whatever becomes of it.
 
 use super::*;
-use crate::key::{Rate, Rates};
+use crate::key::{Quota, Rate, Rates};
 
 const SLOTS: u64 = 50;
 
 fn rates(key: KeyHash) -> Arc<Rates> {
     let mut limits = [None; Rate::ALL.len()];
     limits[Rate::Slots as usize] = Some(SLOTS);
-    Arc::new(Rates {
-        account: key,
+    let quota = Quota {
+        account: AccountId::Key(key),
         model: None,
         limits,
+    };
+    Arc::new(Rates {
+        quotas: Box::new([quota]),
     })
 }
 

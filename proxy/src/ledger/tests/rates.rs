@@ -1,10 +1,10 @@
-//! Three processes that share a PostgreSQL: rates and calls at once are those of
-//! all together, all of a limit is there for one of them when the others are idle,
+//! Three processes that share a PostgreSQL: rates and calls at once, of a key or of
+//! a team, are those of all together, all of a limit is there for one of them when the others are idle,
 //! and nobody asks the store while its part lasts.
 
 use super::give_back::listen;
 use super::*;
-use crate::key::{Rate, Rates};
+use crate::key::{Quota, Rate, Rates};
 use crate::ledger::rates::model::Books;
 use crate::store::ledger::rates;
 
@@ -86,15 +86,53 @@ async fn admit(ledger: &Ledger, rates: &Arc<Rates>, tokens: u64) -> Option<Place
 }
 
 fn limited(name: &str, limits: [(usize, u64); 1]) -> Arc<Rates> {
+    counted_by([quota(AccountId::Key(KeyHash::of(name)), limits)])
+}
+
+fn quota(account: AccountId, limits: [(usize, u64); 1]) -> Quota {
     let mut all = [None; Rate::ALL.len()];
     for (at, limit) in limits {
         all[at] = Some(limit);
     }
-    Arc::new(Rates {
-        account: KeyHash::of(name),
+    Quota {
+        account,
         model: None,
         limits: all,
+    }
+}
+
+fn counted_by<const N: usize>(quotas: [Quota; N]) -> Arc<Rates> {
+    Arc::new(Rates {
+        quotas: Box::new(quotas),
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn b1_a_teams_limits_are_those_of_all_its_keys_over_three_processes() {
+    let three = Three::new().await;
+    for (at, limit) in [(REQUESTS, 40), (SLOTS, 6)] {
+        let team = AccountId::parse("team", "of four words, äh").expect("a team");
+        let member = |name: &str| {
+            let own = quota(AccountId::Key(KeyHash::of(name)), [(at, limit)]);
+            counted_by([own, quota(team.clone(), [(at, limit)])])
+        };
+        let (first, second) = (member("sk-1"), member("sk-2"));
+        let half = usize::try_from(limit / 2).expect("a few");
+        let mut places = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while places.len() < half {
+            assert!(Instant::now() < deadline, "{}", places.len());
+            places.extend(admit(&three.ledgers[places.len() % 3], &first, 1).await);
+        }
+        let rest = three.all(&second, 1, half).await;
+        match three.ledgers[0].admit(&first, 1).await {
+            Err(PlaceError::Exceeded(full)) => {
+                assert_eq!((full.account, full.limit), (team, limit));
+            }
+            other => panic!("the team's limit is reached: {other:?}"),
+        }
+        drop((places, rest));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -192,7 +230,7 @@ async fn d1_a_part_lasts_while_the_store_is_away_and_then_nothing_is_admitted() 
     // Busy enough to have some ahead.
     let deadline = Instant::now() + Duration::from_secs(10);
     let ahead = || {
-        let left = one.left(&rates).counts[REQUESTS];
+        let left = one.left(&rates).counts[0][REQUESTS];
         (10_000 - left, three.rows())
     };
     loop {
@@ -249,7 +287,10 @@ async fn the_database_decides_as_the_model_that_the_state_machine_is_tested_on()
     for round in 0..200 {
         let process = next(&mut seed, 2) as usize;
         let asks = (0..1 + next(&mut seed, 3)).map(|place| Ask {
-            account: KeyHash::of(&format!("sk-{}", 2 * place + next(&mut seed, 2))),
+            account: AccountId::Key(KeyHash::of(&format!(
+                "sk-{}",
+                2 * place + next(&mut seed, 2)
+            ))),
             model: (place == 2).then(|| Arc::from("m")),
             rate: [Rate::Slots, Rate::Tokens, Rate::ModelRequests][place as usize],
             minute: i64::try_from(place * next(&mut seed, 2)).expect("one"),
@@ -274,7 +315,7 @@ async fn the_database_decides_as_the_model_that_the_state_machine_is_tested_on()
     books.bury(0);
     for key in 0..2 {
         let ask = Ask {
-            account: KeyHash::of(&format!("sk-{key}")),
+            account: AccountId::Key(KeyHash::of(&format!("sk-{key}"))),
             model: None,
             rate: Rate::Slots,
             minute: 0,

@@ -1,5 +1,5 @@
-//! What the processes that share a PostgreSQL have taken of the rates of keys. A
-//! claim is one conditional change of a row, decided by the database
+//! What the processes that share a PostgreSQL have taken of the rates of keys,
+//! teams and users. A claim is one conditional change of a row, decided by the database
 //! (`claim_rate` in the migrations); what to claim is the ledger's business. An
 //! SQLite file has one process, which counts in memory alone.
 
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use crate::key::Rate;
+use crate::key::{AccountId, Rate};
 use crate::ledger::{Answer, Ask};
 use crate::store::many::filled::{self, SIZES, chunks};
 use crate::store::{Store, StoreError};
@@ -59,7 +59,7 @@ async fn claim_all(
             query = query
                 .bind(one.map(|(_, place)| *place))
                 .bind(one.map(|_| process.clone()))
-                .bind(ask.map(|ask| ask.account.to_string()))
+                .bind(ask.map(|ask| account(&ask.account)))
                 .bind(ask.map(|ask| ask.model.as_deref().unwrap_or_default().to_owned()))
                 .bind(ask.map(|ask| ask.rate.as_str()))
                 .bind(ask.map(|ask| ask.minute))
@@ -82,6 +82,15 @@ async fn claim_all(
         }
     }
     Ok(answers)
+}
+
+/// A key by its hash alone, as from the beginning; a team or a user by a text that
+/// is no hash.
+fn account(of: &AccountId) -> String {
+    match of {
+        AccountId::Key(hash) => hash.to_string(),
+        AccountId::Shared(_) => of.to_string(),
+    }
 }
 
 /// As `claim_rate` wants it.

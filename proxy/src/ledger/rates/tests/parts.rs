@@ -87,7 +87,7 @@ impl World {
             25..=32 => self.write(process),
             33..=36 => self.hear(process),
             37..=38 => self.ask(process, |gauges, at, rates| {
-                gauges.give_back(&rates.account, at.minute)
+                gauges.give_back(&rates.quotas[0].account, at.minute)
             }),
             39 => self.ask(process, |gauges, at, _| gauges.sweep(at)),
             _ => {}
@@ -273,7 +273,7 @@ fn asked(limit: u64, calls: u64, gap: Duration) -> usize {
                 let answer = books.claim(0, &ask);
                 gauges.answered(&ask, Some(answer));
                 if answer.granted == 0 {
-                    gauges.refuse(&rates, Rate::Requests, 1, moment);
+                    gauges.refuse(&rates.quotas[0], Rate::Requests, 1, moment);
                 }
             }
         }
