@@ -172,11 +172,14 @@ impl ApiError {
 
     // 412
 
-    pub(crate) fn changed_meanwhile() -> Self {
+    /// `read_by` is the request that tells of it as it is now.
+    pub(crate) fn changed_meanwhile(what: &str, read_by: &str) -> Self {
         Self::new(
             StatusCode::PRECONDITION_FAILED,
             "precondition_failed",
-            "the key was changed since If-Match's value was read: read it again with GET /key/info",
+            format!(
+                "the {what} was changed since If-Match's value was read: read it again with {read_by}"
+            ),
         )
         .with_param("If-Match")
     }

@@ -79,7 +79,7 @@ pub(super) async fn write(
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
     if expected.is_some_and(|expected| *expected != "*" && *expected != view::tag(&key)) {
-        return Err(ApiError::changed_meanwhile());
+        return Err(ApiError::changed_meanwhile("key", "GET /key/info"));
     }
     let before = key.clone();
     // An alias that named the key is no new alias.

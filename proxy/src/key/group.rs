@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -68,6 +68,13 @@ pub(crate) struct Group {
     pub(crate) terms: Terms,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl Group {
+    /// It is being changed. Two changes at one moment are told apart.
+    pub(crate) fn touch(&mut self, now: DateTime<Utc>) {
+        self.updated_at = now.max(self.updated_at + Duration::microseconds(1));
+    }
 }
 
 /// What binds the keys of a group, in JSON as the store keeps it. A name that is

@@ -53,7 +53,7 @@ async fn handle(
     let id = id.ok_or_else(|| missing(field))?;
     let changing = state.clone();
     let team = run(state, async move {
-        change::edit(&changing, &admitted, (KIND, &id), action, edit).await
+        change::edit(&changing, &admitted, (KIND, &id), None, action, edit).await
     })
     .await?;
     Ok(answer(view::one(state, &team).await?, &[]))

@@ -2,9 +2,10 @@
 //! transactions: its row, its trail, the accounts that it defines, and the keys
 //! that must be read anew.
 
+use http::HeaderValue;
 use sqlx::AnyConnection;
 
-use super::not_found;
+use super::{not_found, view};
 use crate::{
     admin::{limits, trail},
     app::AppState,
@@ -28,11 +29,13 @@ impl Applied {
     }
 }
 
-/// Changes a group that is there.
+/// Changes a group that is there; `expected` is its tag as its caller knows it, and
+/// none takes any.
 pub(super) async fn edit(
     state: &AppState,
     admitted: &Admitted,
     (kind, id): (GroupKind, &str),
+    expected: Option<&HeaderValue>,
     action: &'static str,
     edit: impl FnOnce(&mut Group),
 ) -> Result<Group, ApiError> {
@@ -40,9 +43,12 @@ pub(super) async fn edit(
     let caller = admitted.within(state, &mut write).await?;
     let found = store::groups::find(&mut write, kind, id).await?;
     let before = found.ok_or_else(|| not_found(kind))?;
+    if expected.is_some_and(|expected| *expected != "*" && *expected != view::tag(&before)) {
+        return Err(ApiError::changed_meanwhile(kind.as_str(), told_by(kind)));
+    }
     let mut group = before.clone();
     edit(&mut group);
-    group.updated_at = state.clock.now();
+    group.touch(state.clock.now());
     let change = (Some(&before), &group);
     let applied = apply(state, &mut write, &caller, action, change).await?;
     write
@@ -52,6 +58,14 @@ pub(super) async fn edit(
     applied.done().await;
     log(&caller, action, &group);
     Ok(group)
+}
+
+const fn told_by(kind: GroupKind) -> &'static str {
+    match kind {
+        GroupKind::Budget => "POST /budget/info",
+        GroupKind::Team => "GET /team/info",
+        GroupKind::User => "GET /user/info",
+    }
 }
 
 /// Writes the group, its trail and its accounts. The keys that name it already

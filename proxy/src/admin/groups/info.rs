@@ -1,5 +1,6 @@
 //! `POST /budget/info`, `GET /team/info` and `GET /user/info`: what a group is,
-//! what its keys have spent together, and its newest keys.
+//! what its keys have spent together, and its newest keys. The answer about one has
+//! its `ETag`.
 
 use axum::{
     extract::{RawQuery, Request, State},
@@ -43,7 +44,11 @@ pub(crate) async fn budget(
     for id in &ids {
         budgets.extend(state.store.group(GroupKind::Budget, id).await?);
     }
-    Ok(answer(json!(view::rows(&state, &budgets).await?), &[]))
+    let response = answer(json!(view::rows(&state, &budgets).await?), &[]);
+    Ok(match budgets.as_slice() {
+        [budget] => view::tagged(response, budget),
+        _ => response,
+    })
 }
 
 pub(crate) async fn team(
@@ -57,7 +62,7 @@ pub(crate) async fn team(
     };
     let (row, keys) = shown(&state, &team, &filter).await?;
     let shown = json!({"team_id": team.id, "team_info": row, "keys": keys, "team_memberships": []});
-    Ok(answer(shown, &[]))
+    Ok(view::tagged(answer(shown, &[]), &team))
 }
 
 pub(crate) async fn user(
@@ -71,7 +76,7 @@ pub(crate) async fn user(
     };
     let (row, keys) = shown(&state, &user, &filter).await?;
     let shown = json!({"user_id": user.id, "user_info": row, "keys": keys, "teams": []});
-    Ok(answer(shown, &[]))
+    Ok(view::tagged(answer(shown, &[]), &user))
 }
 
 async fn named(state: &AppState, kind: GroupKind, query: Option<&str>) -> Result<Group, ApiError> {

@@ -1,5 +1,6 @@
 //! `POST /budget/update`, `/team/update` and `/user/update`: change a group. What
-//! is left out stays. Its keys are bound by the change from the answer on.
+//! is left out stays. Its keys are bound by the change from the answer on. With
+//! `If-Match`, only as it was when it was read.
 
 use axum::{
     extract::{Request, State},
@@ -37,6 +38,7 @@ pub(crate) async fn user(
 }
 
 async fn handle(state: &AppState, request: Request, kind: GroupKind) -> Result<Response, ApiError> {
+    let expected = request.headers().get(http::header::IF_MATCH).cloned();
     let (admitted, body) = read_body(state, request).await?;
     let fields = GroupFields::parse(kind, &body)?;
     let ignored = fields.ignored.clone();
@@ -49,7 +51,8 @@ async fn handle(state: &AppState, request: Request, kind: GroupKind) -> Result<R
     let changing = state.clone();
     let group = run(state, async move {
         let apply = |group: &mut _| fields.apply(group);
-        change::edit(&changing, &admitted, (kind, &id), action, apply).await
+        let (named, expected) = ((kind, id.as_str()), expected.as_ref());
+        change::edit(&changing, &admitted, named, expected, action, apply).await
     })
     .await?;
     let row = view::one(state, &group).await?;

@@ -1,6 +1,8 @@
 //! Owns how a budget, a team and a user are shown: LiteLLM's field names, as far
 //! as they mean something here.
 
+use axum::response::Response;
+use http::{HeaderValue, header};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,6 +15,21 @@ use crate::{
     key::{AccountId, Group, GroupKind, Window},
     money::NanoUsd,
 };
+
+/// Another one after each change of the group: its `ETag`. What its keys spend
+/// does not change it.
+pub(super) fn tag(group: &Group) -> String {
+    let (kind, at) = (group.kind.as_str(), group.updated_at.timestamp_micros());
+    format!("\"{kind}-{at}\"")
+}
+
+/// An answer that tells of this group as it is now.
+pub(super) fn tagged(mut response: Response, group: &Group) -> Response {
+    if let Ok(tag) = HeaderValue::try_from(tag(group)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
 
 /// Each with what its keys have spent together in the current window.
 pub(super) async fn rows(state: &AppState, groups: &[Group]) -> Result<Vec<Value>, ApiError> {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Gateway,
+    Gateway, MASTER,
     groups::{calls, get, key, made},
     on_both,
 };
@@ -12,6 +12,7 @@ on_both![
     what_no_group_can_have_is_refused_by_name,
     each_change_of_a_group_is_in_the_trail,
     an_unlimited_team_leaves_unpriced_models_open,
+    an_update_of_a_group_that_was_changed_meanwhile_is_refused,
 ];
 
 fn wrong_of_teams() -> Vec<(&'static str, Value, u16, &'static str)> {
@@ -153,6 +154,54 @@ async fn each_change_of_a_group_is_in_the_trail() {
     assert_eq!(rows[3]["before"]["max_budget"], 1.0);
     assert_eq!(rows[3]["after"]["max_budget"], 2.0);
     assert_eq!(rows[0]["after"], Value::Null);
+}
+
+async fn an_update_of_a_group_that_was_changed_meanwhile_is_refused() {
+    let gateway = Gateway::start().await;
+    for kind in ["team", "user", "budget"] {
+        let id = format!("{kind}_id");
+        let new = match kind {
+            "user" => json!({"user_id": "g", "auto_create_key": false}),
+            _ => json!({&id: "g"}),
+        };
+        made(&gateway, &format!("/{kind}/new"), new).await;
+        let read = async || match kind {
+            "budget" => {
+                gateway
+                    .post("/budget/info", &json!({"budgets": ["g"]}))
+                    .await
+            }
+            _ => {
+                let path = format!("/{kind}/info?{id}=g");
+                gateway.admin_get(MASTER, &path).await
+            }
+        };
+        let update = async |tag: &str, budget: u64| {
+            let body = json!({&id: "g", "max_budget": budget});
+            let path = format!("/{kind}/update");
+            gateway.post_if(tag, &path, &body).await
+        };
+        let first = read().await.etag;
+        assert!(!first.is_empty(), "{kind}");
+        assert_eq!(update(&first, 9).await.status, 200, "{kind}");
+        // The clock stands still: each change has a tag of its own all the same.
+        let refused = update(&first, 7).await;
+        assert_eq!(refused.status, 412, "{kind}");
+        let message = refused.body["error"]["message"].as_str().unwrap();
+        assert!(message.contains(&format!("/{kind}/info")), "{message}");
+        let shown = read().await;
+        assert!(
+            shown.body.to_string().contains("\"max_budget\":9.0"),
+            "{kind}"
+        );
+        assert_eq!(update(&shown.etag, 7).await.status, 200, "{kind}");
+        assert_eq!(update("*", 5).await.status, 200, "{kind}");
+    }
+    let both = json!({"budgets": ["g", "absent"]});
+    assert!(
+        !gateway.post("/budget/info", &both).await.etag.is_empty(),
+        "of the only one"
+    );
 }
 
 async fn an_unlimited_team_leaves_unpriced_models_open() {
