@@ -1,7 +1,8 @@
 //! Owns how a request body is read: bounded by its announced length, by the
-//! bytes that really come, by how long it may stand still, and by the room that
-//! large bodies have together. Called by every handler that takes a body.
+//! bytes that really come, by how long it may stand still, by the room that large
+//! bodies have together, and by how deep its JSON is nested. Called by every handler that takes a body.
 
+pub(crate) mod depth;
 mod room;
 
 use std::time::Duration;
@@ -99,6 +100,9 @@ impl Whole {
 }
 
 /// A JSON object; an empty body counts as an empty object.
+///
+/// # Errors
+/// As [`read`], and 400 for anything else or for what is nested too deep.
 pub(crate) async fn read_object(
     request: Request,
     bytes_max: usize,
@@ -107,6 +111,7 @@ pub(crate) async fn read_object(
     if bytes.is_empty() {
         return Ok(Map::new());
     }
+    depth::shallow(&bytes)?;
     serde_json::from_slice(&bytes).map_err(|_| ApiError::malformed_body())
 }
 

@@ -15,13 +15,12 @@ use serde_json::{Map, Value};
 
 use self::fields::Fields;
 use self::media::Media;
+use crate::body::depth::shallow;
 use crate::error::ApiError;
 
 mod fields;
 mod media;
 
-/// Deeper JSON than any client sends; a provider's parser may be recursive.
-const DEPTH_MAX: usize = 64;
 /// OpenAI: the most choices of one call.
 const CHOICES_MAX: u64 = 128;
 /// A larger cap than any model has; beyond it arithmetic is all that suffers.
@@ -92,12 +91,7 @@ pub(super) struct Envelope<'a> {
 
 impl<'a> Envelope<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
-        if depth(body) > DEPTH_MAX {
-            return Err(ApiError::bad_request(
-                "body",
-                format!("the body is nested deeper than {DEPTH_MAX} levels"),
-            ));
-        }
+        shallow(body)?;
         let fields =
             serde_json::from_slice::<Fields<'a>>(body).map_err(|_| ApiError::malformed_body())?;
         if let Some(name) = fields.duplicate() {
@@ -272,42 +266,6 @@ fn optional<'a, T: Deserialize<'a>>(
     };
     serde_json::from_str::<Option<T>>(value.get())
         .map_err(|_| ApiError::bad_request(name, format!("{name} must be {kind}")))
-}
-
-/// The deepest nesting of brackets outside texts. Broken JSON gives some
-/// number; the parser refuses it afterwards.
-fn depth(body: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    let mut rest = body;
-    while let Some((byte, behind)) = rest.split_first() {
-        rest = behind;
-        match byte {
-            b'"' => rest = behind_text(behind),
-            b'{' | b'[' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-/// What stands behind the quotation mark that ends a text. Texts are nearly all
-/// of a long body, and most of them hold nothing to stop at.
-fn behind_text(text: &[u8]) -> &[u8] {
-    let mut rest = text;
-    while let Some(at) = memchr::memchr2(b'"', b'\\', rest) {
-        let is_end = rest.get(at) == Some(&b'"');
-        // A backslash takes what follows it along.
-        let next = at + if is_end { 1 } else { 2 };
-        rest = rest.get(next..).unwrap_or_default();
-        if is_end {
-            return rest;
-        }
-    }
-    &[]
 }
 
 #[cfg(test)]

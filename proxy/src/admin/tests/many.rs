@@ -266,6 +266,11 @@ async fn a_key_stays_small_and_is_told_about_once() {
         let refused = gateway.post("/key/generate", &json!({field: value})).await;
         assert_eq!(refused.status, 400, "{field}: {}", refused.body);
     }
+    let deep = (0..64).fold(json!(1), |inner, _| json!([inner]));
+    let body = json!({"metadata": {"note": deep}});
+    let refused = gateway.post("/key/generate", &body).await;
+    assert_eq!(refused.status, 400, "{}", refused.body);
+    assert!(refused.body.to_string().contains("nested deeper than 64"));
     let made = gateway.post("/key/generate", &json!({})).await;
     let hash = text(&made, "token");
     let asked = json!({"keys": [hash, hash, text(&made, "key")]});
