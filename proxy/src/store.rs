@@ -184,8 +184,8 @@ impl Store {
                     _turn: Some(turn),
                 })
             }
-            Database::Postgres(_) => {
-                let begun = postgres::begin_alone(&self.writer).await;
+            Database::Postgres(shared) => {
+                let begun = postgres::begin_alone(shared, &self.writer).await;
                 begun.map(Write::from).map_err(failed())
             }
         }

@@ -8,6 +8,7 @@ use sqlx::{
     Any, AnyPool, Executor as _, Transaction,
     any::{AnyConnectOptions, AnyPoolOptions},
 };
+use tokio::{sync::Mutex, time::timeout};
 use url::Url;
 use uuid::Uuid;
 
@@ -32,11 +33,15 @@ const ALONE: &str = "SELECT 1 FROM pg_advisory_xact_lock(7310582)";
 /// Marks the changes of this process, as the database writes them down.
 const ORIGIN: &str = "SELECT set_config('llm_proxy.origin', $1, false)";
 
-/// What a process needs to know to learn of the changes of others.
+/// What a process needs to know to change keys beside others, and to learn of
+/// their changes.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) url: Secret,
     pub(super) origin: String,
+    /// One at a time waits for [`ALONE`] with a connection of the pool; without
+    /// this, those behind it would wait with all the others.
+    next: Mutex<()>,
 }
 
 pub(super) fn is_address(url: &str) -> bool {
@@ -58,6 +63,7 @@ pub(super) async fn open(url: &str) -> Result<Store, OpenError> {
     let shared = Arc::new(Shared {
         url: Secret::new(url.to_owned()),
         origin: Uuid::new_v4().to_string(),
+        next: Mutex::default(),
     });
     let marked = Arc::clone(&shared);
     let pool = AnyPoolOptions::new()
@@ -118,9 +124,15 @@ fn place(url: &str) -> Result<String, OpenError> {
 }
 
 /// Waits for every such transaction of any process to end.
-pub(super) async fn begin_alone(pool: &AnyPool) -> Result<Transaction<'static, Any>, sqlx::Error> {
+pub(super) async fn begin_alone(
+    shared: &Shared,
+    pool: &AnyPool,
+) -> Result<Transaction<'static, Any>, sqlx::Error> {
+    let is_next = timeout(ACQUIRE_TIMEOUT, shared.next.lock()).await;
+    let is_next = is_next.map_err(|_elapsed| sqlx::Error::PoolTimedOut)?;
     let mut transaction = pool.begin().await?;
     transaction.execute(ALONE).await?;
+    drop(is_next);
     Ok(transaction)
 }
 
@@ -142,4 +154,40 @@ pub(super) async fn probe_write(pool: &AnyPool) -> Result<(), sqlx::Error> {
     Err(sqlx::Error::Configuration(
         "it takes no writes: give the address of the primary".into(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::{sync::Barrier, task::JoinSet, time::timeout};
+
+    use super::CONNECTIONS_MAX;
+    use crate::key::GroupKind;
+    use crate::store::testing::{Database, KIND, Kind};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn d4_writers_that_wait_for_their_turn_leave_connections_to_others() {
+        let database = KIND.scope(Kind::Postgres, Database::new()).await;
+        let store = database.open().await;
+        let first = store.begin_write().await.expect("begun");
+        let count = 3 * CONNECTIONS_MAX as usize;
+        let (mut writers, ready) = (JoinSet::new(), Arc::new(Barrier::new(count + 1)));
+        for _ in 0..count {
+            let (store, ready) = (store.clone(), Arc::clone(&ready));
+            writers.spawn(async move {
+                ready.wait().await;
+                let write = store.begin_write().await.expect("its turn");
+                write.commit().await.expect("committed");
+            });
+        }
+        ready.wait().await;
+        for _ in 0..50 {
+            let read = timeout(Duration::from_secs(1), store.group(GroupKind::Team, "t"));
+            let read = read.await.expect("a connection is left");
+            assert!(read.expect("an answer").is_none());
+        }
+        first.commit().await.expect("committed");
+        writers.join_all().await;
+    }
 }
