@@ -23,7 +23,7 @@ use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
 use crate::store::ledger::process::{LAPSE, applied_batch, register};
-use crate::store::ledger::window::opened;
+use crate::store::ledger::standings::standings;
 use crate::store::ledger::{ApplyError, apply};
 
 /// Commands taken into one transaction at most.
@@ -309,17 +309,22 @@ impl Writer {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
-        let mut failed = Vec::new();
-        for account in self.stale.drain(..) {
-            match opened(&self.store, &account).await {
-                Ok(standing) => shared.refresh(&account, standing.unwrap_or_default()),
-                Err(error) => {
-                    tracing::error!(%error, "reading a limit again");
-                    failed.push(account);
+        let stale = std::mem::take(&mut self.stale);
+        if stale.is_empty() {
+            return;
+        }
+        match standings(&self.store, &stale).await {
+            Ok(found) => {
+                for account in &stale {
+                    let standing = found.get(account).copied().unwrap_or_default();
+                    shared.refresh(account, standing);
                 }
             }
+            Err(error) => {
+                tracing::error!(%error, "reading limits again");
+                self.stale = stale;
+            }
         }
-        self.stale = failed;
     }
 
     fn sweep(&mut self) {
