@@ -19,7 +19,7 @@ use crate::{
         AccountId, BUDGET_LIMITS_MAX, BudgetLimit, Key, LIMITED_MODELS_MAX, Limits, OwnBudget,
         Period,
     },
-    store::{self, StoreError},
+    store::{self, StoreError, ledger::window},
 };
 
 /// Far above the name of any model.
@@ -267,13 +267,10 @@ fn refused(field: &str, message: impl std::fmt::Display) -> ApiError {
 /// Every account that [`define`] writes.
 pub(super) fn accounts(key: &Key, clock: &Clock) -> Vec<AccountId> {
     let now = clock.now();
-    let of = |budget: &OwnBudget| {
-        [
-            AccountId::Shared(budget.account.clone()),
-            current(budget, now),
-        ]
-    };
     let further = key.own_budgets();
+    let of = |budget: &OwnBudget| -> Vec<AccountId> {
+        window::decided(&budget.account, budget.period, now).collect()
+    };
     let further = further.iter().flat_map(of);
     std::iter::once(key.own_account()).chain(further).collect()
 }
@@ -281,7 +278,7 @@ pub(super) fn accounts(key: &Key, clock: &Clock) -> Vec<AccountId> {
 /// Writes what the key's own account and its further budgets may spend. Answers
 /// the accounts that may spend another amount than before. `clock` is read
 /// inside of the transaction: no window that is opened before its end is later
-/// than the one that is redefined.
+/// than those that are redefined.
 pub(super) async fn define(
     write: &mut AnyConnection,
     key: &Key,
@@ -299,12 +296,7 @@ pub(super) async fn define(
             limit,
             period,
         } = budget;
-        let window = period.and_then(|period| period.window(now));
-        if store::ledger::window::define(write, &account, limit, period, window).await? {
-            let current = window.map(|window| account.during(window));
-            changed.extend(current.map(AccountId::Shared));
-            changed.push(AccountId::Shared(account));
-        }
+        changed.extend(window::define(write, &account, limit, period, now).await?);
     }
     Ok(changed)
 }

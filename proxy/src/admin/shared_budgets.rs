@@ -25,7 +25,7 @@ use crate::{
     },
     ledger::account::Standing,
     money::NanoUsd,
-    store,
+    store::{self, ledger::window},
 };
 use chrono::{DateTime, Utc};
 
@@ -123,18 +123,15 @@ fn refused(message: impl std::fmt::Display) -> ApiError {
 /// Every account that [`define`] writes.
 pub(super) fn accounts(budgets: &[SharedBudget], clock: &Clock) -> Vec<AccountId> {
     let now = clock.now();
-    let of = |budget: &SharedBudget| {
-        let window = budget.period.and_then(|period| period.window(now));
-        let current = window.map(|window| budget.account.during(window));
-        [Some(budget.account.clone()), current]
+    let of = |budget: &SharedBudget| -> Vec<AccountId> {
+        window::decided(&budget.account, budget.period, now).collect()
     };
-    let accounts = budgets.iter().flat_map(of).flatten();
-    accounts.map(AccountId::Shared).collect()
+    budgets.iter().flat_map(of).collect()
 }
 
 /// Writes the definitions. Answers the accounts that may spend another amount
 /// than before. `clock` is read inside of the transaction: no window that is
-/// opened before its end is later than the one that is redefined.
+/// opened before its end is later than those that are redefined.
 pub(super) async fn define(
     write: &mut AnyConnection,
     caller: &Caller,
@@ -145,13 +142,11 @@ pub(super) async fn define(
     let mut changed = Vec::new();
     for budget in budgets {
         let (account, limit) = (&budget.account, Some(budget.max_budget));
-        let window = budget.period.and_then(|period| period.window(now));
         must_be_as_its_group(write, budget).await?;
-        let before = store::ledger::window::definition(write, account).await?;
-        if store::ledger::window::define(write, account, limit, budget.period, window).await? {
-            let current = window.map(|window| account.during(window));
-            changed.extend(current.map(AccountId::Shared));
-            changed.push(AccountId::Shared(account.clone()));
+        let before = window::definition(write, account).await?;
+        let decided = window::define(write, account, limit, budget.period, now).await?;
+        if !decided.is_empty() {
+            changed.extend(decided);
             let before = before.map(|standing| definition(standing.limit, standing.period));
             let after = definition(limit, budget.period);
             trail::budget(write, caller, account, (before, after), now).await?;

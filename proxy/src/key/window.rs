@@ -81,6 +81,14 @@ impl Period {
         self.window_in(now, TIME_ZONE.get().copied().unwrap_or(Tz::UTC))
     }
 
+    /// The window that `now` lies in, and the one that follows it: who has another
+    /// clock may be in that one already.
+    pub(crate) fn windows(self, now: DateTime<Utc>) -> impl Iterator<Item = Window> {
+        let current = self.window(now);
+        let next = current.and_then(|window| self.window(window.end));
+        current.into_iter().chain(next)
+    }
+
     fn window_in(self, now: DateTime<Utc>, zone: Tz) -> Option<Window> {
         let seconds = self.unit.seconds().map(|one| one * self.count);
         let (start, end) = match seconds {

@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     key::{AccountId, Group, GroupKind, Invalidation, KeyHash},
     ledger::Refresh,
-    store::{self, StoreError},
+    store::{self, StoreError, ledger::window},
 };
 
 /// What must be done, or dropped, after the commit.
@@ -123,16 +123,12 @@ async fn shared(
         return Ok(Vec::new());
     };
     // Read inside of the transaction: no window that is opened before its end is
-    // later than the one that is redefined.
+    // later than those that are redefined.
     let now = state.clock.now();
     let (limit, period) = (group.terms.max_budget, group.terms.limits.budget_duration);
-    let window = period.and_then(|period| period.window(now));
-    let current = window.map(|window| account.during(window));
-    let both = current.into_iter().chain([account.clone()]);
-    let both: Vec<AccountId> = both.map(AccountId::Shared).collect();
-    store::ledger::lock(&state.store, write, &both).await?;
-    let defined = store::ledger::window::define(write, &account, limit, period, window);
-    Ok(if defined.await? { both } else { Vec::new() })
+    let all: Vec<AccountId> = window::decided(&account, period, now).collect();
+    store::ledger::lock(&state.store, write, &all).await?;
+    Ok(window::define(write, &account, limit, period, now).await?)
 }
 
 /// Once it is committed.

@@ -40,13 +40,11 @@ impl Scene {
     async fn define(&self, limit: i64, duration: Option<&str>) {
         let period = duration.map(|text| Period::parse(text).expect("duration"));
         let mut write = self.bench.store.begin_write().await.expect("begin");
-        let window = period.and_then(|period| period.window(self.clock.now()));
-        let limit = Some(NanoUsd::from_nanos(limit));
+        let (limit, now) = (Some(NanoUsd::from_nanos(limit)), self.clock.now());
         let defined =
-            store::ledger::window::define(&mut write, &self.budget, limit, period, window).await;
-        assert!(defined.expect("defined"), "it is another definition");
-        let mut changed = vec![AccountId::Shared(self.budget.clone())];
-        changed.extend(window.map(|window| AccountId::Shared(self.budget.during(window))));
+            store::ledger::window::define(&mut write, &self.budget, limit, period, now).await;
+        let changed = defined.expect("defined");
+        assert!(!changed.is_empty(), "it is another definition");
         let changed = self.bench.ledger.refresh_on_drop(changed);
         write.commit().await.expect("commit");
         changed.done().await;
@@ -86,7 +84,27 @@ on_both![
     another_definition_counts_at_once_for_every_sharer,
     b1_two_hundred_calls_that_open_a_window_admit_ten_every_time,
     the_accounts_of_a_window_are_made_once_a_key,
+    a_definition_also_counts_in_a_window_that_another_clock_has_begun,
 ];
+
+async fn a_definition_also_counts_in_a_window_that_another_clock_has_begun() {
+    let before = "2026-11-21T23:59:59.999Z";
+    let scene = Scene::new(before, "1d").await;
+    let key = scene.sharer("sk-ahead").await;
+    scene.to("2026-11-22T00:00:00Z");
+    let hold = scene.hold(&key, 100).await.expect("opens the window");
+    drop(hold);
+    // Whose clock is behind defines it in the window before.
+    scene.to(before);
+    scene.define(BUDGET + 50, Some("1d")).await;
+    scene.to("2026-11-22T00:00:00Z");
+    let hold = scene.hold(&key, 150).await.expect("the new limit");
+    drop(hold);
+    scene.to(before);
+    scene.define(BUDGET - 50, Some("1d")).await;
+    scene.to("2026-11-22T00:00:00Z");
+    assert!(scene.hold(&key, 51).await.is_err(), "lowered likewise");
+}
 
 async fn b5_a_spent_budget_admits_again_when_its_window_ends_and_not_before() {
     for (duration, start, before, after) in [

@@ -3,23 +3,39 @@
 //! of its own, which the first call of the window opens. Rows of old windows
 //! stay: calls may settle on them later, and verification adds them up.
 
+use chrono::{DateTime, Utc};
 use sqlx::AnyConnection;
 
 use super::{select_standing, standing};
-use crate::key::{AccountId, Period, SharedAccount, Window};
+use crate::key::{AccountId, Period, SharedAccount};
 use crate::ledger::account::Standing;
 use crate::money::NanoUsd;
 use crate::store::{Store, StoreError};
 
-/// Defines a budget, or defines it anew; `window` is the one that its
-/// calls are charged to now. True where anything is other than before.
+/// Every account that a definition of now decides: the budget as a whole, its
+/// window, and the one that follows, which a process whose clock is ahead may have
+/// opened already.
+pub(crate) fn decided(
+    budget: &SharedAccount,
+    period: Option<Period>,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = AccountId> {
+    let windows = period
+        .into_iter()
+        .flat_map(move |period| period.windows(now));
+    let windows = windows.map(move |window| budget.during(window));
+    windows.chain([budget.clone()]).map(AccountId::Shared)
+}
+
+/// Defines a budget, or defines it anew. Answers what [`decided`] says where
+/// anything is other than before, else nothing.
 pub(crate) async fn define(
     connection: &mut AnyConnection,
     budget: &SharedAccount,
     limit: Option<NanoUsd>,
     period: Option<Period>,
-    window: Option<Window>,
-) -> Result<bool, StoreError> {
+    now: DateTime<Utc>,
+) -> Result<Vec<AccountId>, StoreError> {
     let failed = || StoreError::while_doing("writing a shared budget");
     let changed = sqlx::query(
         "INSERT INTO account (scope, subject, limit_nanousd, budget_duration)
@@ -36,16 +52,22 @@ pub(crate) async fn define(
     .execute(&mut *connection)
     .await
     .map_err(failed())?;
-    if let Some(window) = window {
+    for window in period
+        .into_iter()
+        .flat_map(move |period| period.windows(now))
+    {
         sqlx::query("UPDATE account SET limit_nanousd = $3 WHERE scope = $1 AND subject = $2")
             .bind(budget.scope.as_str())
             .bind(budget.during(window).subject())
             .bind(limit.map(NanoUsd::nanos))
-            .execute(connection)
+            .execute(&mut *connection)
             .await
             .map_err(failed())?;
     }
-    Ok(changed.rows_affected() > 0)
+    Ok(match changed.rows_affected() {
+        0 => Vec::new(),
+        _ => decided(budget, period, now).collect(),
+    })
 }
 
 /// How a shared budget is defined, as this transaction sees it.
