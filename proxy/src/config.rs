@@ -18,7 +18,7 @@ use url::Url;
 
 pub(crate) use self::{
     environment::Environment,
-    file::{File, Warning, parse},
+    file::{File, Wanted, Warning, parse},
     resolve::{ConfigError, Options, check, database_url, listen_address, resolve, time_zone},
 };
 use crate::{key::Seals, price::Price, secret::Secret};

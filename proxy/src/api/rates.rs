@@ -184,7 +184,7 @@ mod tests {
         let of_model = format!("model_per_key: {}:m", key.hash);
         for (account, rate, whose) in [
             (key.own_account(), Rate::Requests, of_key.as_str()),
-            (key.own_account(), Rate::ModelRequests, &of_model),
+            (key.own_account(), Rate::ModelRequests, of_model.as_str()),
             (team("a/b"), Rate::Tokens, "team: a/b"),
         ] {
             let error = RateExceeded {

@@ -34,6 +34,17 @@ pub(crate) struct File {
     pub(crate) time_zone: Option<Tz>,
 }
 
+/// What of the file is asked for. What it takes from the environment need not be
+/// there for the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    /// Where the store is, and `llm_proxy`.
+    Store,
+    /// `llm_proxy` alone.
+    Address,
+}
+
 /// One of LiteLLM's settings that has no effect here.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
@@ -84,24 +95,29 @@ const RETENTION_DAYS: RangeInclusive<i64> = 31..=36_500;
 
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
+    wanted: Wanted,
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Parses the whole file.
+/// Parses the file as far as it is wanted; what is not is left as if it were not
+/// there.
 ///
 /// # Errors
 /// The first mistake, with its line and column.
 pub(crate) fn parse(
     text: &str,
     environment: &Environment,
+    wanted: Wanted,
 ) -> Result<(File, Vec<Warning>), Problem> {
     let mut reader = Reader {
         environment,
+        wanted,
         warnings: Vec::new(),
     };
     let mut file = File::default();
     for entry in read(text)?.entries("the configuration")? {
         match entry.name.as_str() {
+            "model_list" if wanted != Wanted::All => {}
             "model_list" => file.models = model_list::parse(&mut reader, &entry.node)?,
             "litellm_settings" => litellm_settings(&mut reader, &mut file, &entry.node)?,
             "general_settings" => general_settings(&mut reader, &mut file, &entry.node)?,
@@ -184,6 +200,8 @@ fn litellm_settings(reader: &mut Reader<'_>, file: &mut File, node: &Node) -> Re
 fn general_settings(reader: &mut Reader<'_>, file: &mut File, node: &Node) -> Result<(), Problem> {
     for entry in node.entries("general_settings")? {
         match entry.name.as_str() {
+            "master_key" if reader.wanted != Wanted::All => {}
+            "database_url" if reader.wanted == Wanted::Address => {}
             "master_key" => {
                 file.master_key = reader.text(&entry.node, &entry.name)?.map(Secret::new)
             }

@@ -7,8 +7,8 @@ use chrono_tz::Tz;
 use http::StatusCode;
 
 use super::{
-    Config, Dev, Environment, File, Server, Warning, environment::EnvironmentError, model_list,
-    parse, tree::Problem,
+    Config, Dev, Environment, File, Server, Wanted, Warning, environment::EnvironmentError,
+    model_list, parse, tree::Problem,
 };
 use crate::{
     key::{Seals, Token, TokenError, WeakPepper},
@@ -73,7 +73,7 @@ pub(crate) fn resolve(
     options: &Options,
     environment: &Environment,
 ) -> Result<(Config, Vec<Warning>), ConfigError> {
-    let (file, warnings) = optional(options.file.clone(), environment)?;
+    let (file, warnings) = optional(options.file.clone(), environment, Wanted::All)?;
     let mut dev = options.dev.then_some(Dev {
         master_key_generated: false,
         folder: None,
@@ -120,46 +120,52 @@ pub(crate) fn resolve(
 fn optional(
     given: Option<PathBuf>,
     environment: &Environment,
+    wanted: Wanted,
 ) -> Result<(File, Vec<Warning>), ConfigError> {
     match given.or_else(|| environment.text("LLM_PROXY_CONFIG").map(PathBuf::from)) {
-        Some(path) => read(path, environment),
+        Some(path) => read(path, environment, wanted),
         None => Ok((File::default(), Vec::new())),
     }
 }
 
-fn read(path: PathBuf, environment: &Environment) -> Result<(File, Vec<Warning>), ConfigError> {
+fn read(
+    path: PathBuf,
+    environment: &Environment,
+    wanted: Wanted,
+) -> Result<(File, Vec<Warning>), ConfigError> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(source) => return Err(ConfigError::Read { path, source }),
     };
-    parse(&text, environment).map_err(|problem| ConfigError::File { path, problem })
+    parse(&text, environment, wanted).map_err(|problem| ConfigError::File { path, problem })
 }
 
 /// Reads a file for `check-config`: its own mistakes only.
 pub(crate) fn check(path: PathBuf, environment: &Environment) -> Result<Vec<Warning>, ConfigError> {
-    let (file, warnings) = read(path, environment)?;
+    let (file, warnings) = read(path, environment, Wanted::All)?;
     if let Some(key) = file.master_key {
         strong_enough(&key)?;
     }
     Ok(warnings)
 }
 
-/// Where `serve` would listen, for `healthcheck`; needs no master key.
+/// Where `serve` would listen, for `healthcheck`; needs no key and no store.
 pub(crate) fn listen_address(
     file: Option<PathBuf>,
     environment: &Environment,
 ) -> Result<SocketAddr, ConfigError> {
-    let file = optional(file, environment)?.0;
+    let file = optional(file, environment, Wanted::Address)?.0;
     let listen = address(environment, "LLM_PROXY_LISTEN")?.or(file.listen);
     Ok(listen.unwrap_or_else(|| Server::default().listen))
 }
 
-/// Which store `serve` would open, for `ledger`; needs no master key.
+/// Which store `serve` would open, for `keys` and `ledger`; needs no key, neither
+/// the master's nor a provider's.
 pub(crate) fn database_url(
     file: Option<PathBuf>,
     environment: &Environment,
 ) -> Result<String, ConfigError> {
-    let file = optional(file, environment)?.0;
+    let file = optional(file, environment, Wanted::Store)?.0;
     database(environment, file.database_url, None)
 }
 
@@ -168,7 +174,7 @@ pub(crate) fn time_zone(
     file: Option<PathBuf>,
     environment: &Environment,
 ) -> Result<Tz, ConfigError> {
-    let file = optional(file, environment)?.0;
+    let file = optional(file, environment, Wanted::Store)?.0;
     Ok(file.time_zone.unwrap_or(Tz::UTC))
 }
 
@@ -231,7 +237,7 @@ fn database(
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Options, resolve};
+    use super::{Environment, Options, database_url, listen_address, resolve, time_zone};
 
     const MASTER: (&str, &str) = ("LLM_PROXY_MASTER_KEY", "0123456789abcdef");
 
@@ -279,6 +285,39 @@ mod tests {
         assert_eq!(config.server.listen.to_string(), "127.0.0.1:4000");
         assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:4001");
         assert_eq!(config.database_url, "sqlite://llm-proxy.db");
+    }
+
+    #[test]
+    fn a_command_needs_of_the_environment_only_what_it_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.yaml");
+        let text = "model_list: [{model_name: a, litellm_params: {model: openai/a, api_key: os.environ/PROVIDER}}]
+general_settings: {master_key: os.environ/MASTER, database_url: os.environ/STORE}
+llm_proxy: {server: {listen: '127.0.0.1:5000'}, ledger: {time_zone: Europe/Berlin}}
+";
+        std::fs::write(&path, text).unwrap();
+        let file = || Some(path.clone());
+        let nothing = Environment::of(&[]);
+        let listen = listen_address(file(), &nothing).unwrap();
+        assert_eq!(listen.port(), 5000);
+        let error = database_url(file(), &nothing).unwrap_err().to_string();
+        assert!(error.contains("STORE"), "never another store: {error}");
+        let store = Environment::of(&[("STORE", "sqlite://here.db")]);
+        assert_eq!(database_url(file(), &store).unwrap(), "sqlite://here.db");
+        let zone = time_zone(file(), &store).unwrap();
+        assert_eq!(zone.name(), "Europe/Berlin");
+        let options = Options {
+            file: file(),
+            dev: false,
+        };
+        for (given, missing) in [
+            (&[][..], "PROVIDER"),
+            (&[("PROVIDER", "p")][..], "MASTER"),
+            (&[("PROVIDER", "p"), ("MASTER", MASTER.1)][..], "STORE"),
+        ] {
+            let error = resolve(&options, &Environment::of(given)).unwrap_err();
+            assert!(error.to_string().contains(missing), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{super::Provider, Environment, File, parse};
+use super::{super::Provider, Environment, File, Wanted, parse};
 
 const EXAMPLE: &str = include_str!("../../../config.example.yaml");
 
@@ -17,16 +17,18 @@ fn environment() -> Environment {
 }
 
 fn read(text: &str) -> File {
-    parse(text, &environment()).unwrap().0
+    parse(text, &environment(), Wanted::All).unwrap().0
 }
 
 fn refused(text: &str) -> String {
-    parse(text, &environment()).unwrap_err().to_string()
+    parse(text, &environment(), Wanted::All)
+        .unwrap_err()
+        .to_string()
 }
 
 #[test]
 fn the_example_is_valid_and_without_warnings() {
-    let (file, warnings) = parse(EXAMPLE, &environment()).unwrap();
+    let (file, warnings) = parse(EXAMPLE, &environment(), Wanted::All).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     assert!(file.models.len() >= 3);
 }
@@ -97,6 +99,7 @@ fn what_is_not_supported_is_warned_about_by_name_and_line() {
     let (_, warnings) = parse(
         "router_settings:\n  routing_strategy: simple-shuffle\ngeneral_settings:\n  alerting: [slack]\n",
         &environment(),
+        Wanted::All,
     )
     .unwrap();
     let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
