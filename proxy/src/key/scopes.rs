@@ -4,7 +4,9 @@
 
 use serde::{Serialize, Serializer};
 
-/// One power over the admin plane. The names are a contract: never change one.
+/// One power over the admin plane. The names are a contract: never change one, nor
+/// refuse one that a key may have already. Which of them open no route yet,
+/// SECURITY.md says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     KeysRead,

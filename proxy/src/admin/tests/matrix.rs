@@ -168,6 +168,28 @@ const ADMIN: [Row; 39] = [
     ("/audit", "GET", "", Needs(KeysRead, 403)),
 ];
 
+#[test]
+fn a_scope_opens_a_route_or_is_told_of_as_reserved() {
+    const TOLD: &str = include_str!("../../../../SECURITY.md");
+    let opens = |scope: &Scope| {
+        let needs = |row: &Row| matches!(row.3, Needs(needed, _) | ScopeOrItself(needed) if needed == *scope);
+        ADMIN.iter().any(needs)
+    };
+    let named = |scopes: Vec<Scope>| {
+        let names = scopes.iter().map(|scope| format!("`{}`", scope.as_str()));
+        let names = names.collect::<Vec<_>>();
+        let (last, others) = names.split_last().expect("some");
+        format!("{} and {last}", others.join(", "))
+    };
+    let (open, reserved) = Scope::ALL.into_iter().partition(opens);
+    let told = format!(
+        "The scopes are {}; reserved, and without a route yet, are {}.",
+        named(open),
+        named(reserved)
+    );
+    assert!(TOLD.contains(&told), "{told}");
+}
+
 /// A caller, and its key.
 struct Caller {
     kind: Kind,
