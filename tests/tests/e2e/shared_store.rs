@@ -10,7 +10,7 @@ use e2e::proxy::{Gateway, Settings, prompt};
 use e2e::upstream::{Script, Upstream};
 use e2e::world::{TestFolder, gateway_config, random_key};
 use serde_json::{Value, json};
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, Notify};
 use tokio::task::JoinSet;
 
 const CALLERS: usize = 200;
@@ -172,6 +172,84 @@ async fn b1_three_gateways_never_go_over_at_a_third_of_the_hold() {
         admitted_in_all += admitted as u64;
     }
     settled(&fleet, admitted_in_all * 3 * TOKEN_NANOUSD).await;
+}
+
+/// A call as its caller saw it.
+struct Called {
+    sent: Instant,
+    answered: Instant,
+    is_admitted: bool,
+}
+
+/// Calls one after another, until one is refused.
+async fn until_refused(
+    gateway: Arc<Gateway>,
+    (key, body): (String, Value),
+    refused: Arc<Notify>,
+) -> Vec<Called> {
+    let mut calls = Vec::new();
+    loop {
+        let sent = Instant::now();
+        let is_admitted = is_admitted(&gateway, &key, &body).await;
+        calls.push(Called {
+            sent,
+            answered: Instant::now(),
+            is_admitted,
+        });
+        if !is_admitted {
+            refused.notify_one();
+            return calls;
+        }
+    }
+}
+
+/// Callers at full speed until each of them is refused. What had been spent or was
+/// held by calls under way at the first refusal is known to within one call a
+/// caller, which is why these are so few that it is less than a thousandth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn b1_a_thousand_dollars_at_full_speed_are_used_before_the_first_refusal() {
+    const DOLLAR: u64 = 1_000 * TOKEN_NANOUSD;
+    const HOLD: u64 = 100;
+    const COST: u64 = 99;
+    const AT_ONCE: usize = 9;
+    let script = Script {
+        completion_tokens: COST,
+        ..Script::default()
+    };
+    let fleet = Fleet::start(3, script).await;
+    let key = fleet.gateways[0]
+        .generate(json!({"max_budget": 1_000}))
+        .await;
+    let refused = Arc::new(Notify::new());
+    let mut callers = JoinSet::new();
+    for gateway in fleet.gateways.iter().cycle().take(AT_ONCE) {
+        let call = (key.clone(), call_of(HOLD));
+        callers.spawn(until_refused(
+            Arc::clone(gateway),
+            call,
+            Arc::clone(&refused),
+        ));
+    }
+    refused.notified().await;
+    // Answered calls, and what is set aside for those under way.
+    let stood = fleet.books();
+    let stood = stood.posted_nanousd + stood.allotted_nanousd;
+    assert!(
+        (999 * DOLLAR..=1_000 * DOLLAR).contains(&stood),
+        "{stood} in the store"
+    );
+    let calls = callers.join_all().await;
+    let calls = calls.into_iter().flatten().collect::<Vec<_>>();
+    let (admitted, refused): (Vec<_>, Vec<_>) = calls.iter().partition(|call| call.is_admitted);
+    let first = refused.iter().map(|call| call.answered).min();
+    let first = first.expect("a refusal");
+    let used = admitted.iter().filter(|call| call.sent < first);
+    let used = used.map(|call| if call.answered < first { COST } else { HOLD });
+    let used = used.sum::<u64>() * TOKEN_NANOUSD;
+    assert!(used >= 999 * DOLLAR, "{used} at the first refusal");
+    let spent = admitted.len() as u64 * COST * TOKEN_NANOUSD;
+    assert!(spent <= 1_000 * DOLLAR, "{spent}");
+    settled(&fleet, spent).await;
 }
 
 /// All gateways but the first are killed while they stream, each at another
