@@ -57,6 +57,8 @@ mod litellm_vectors;
 mod main_job;
 #[path = "e2e/operators_guide.rs"]
 mod operators_guide;
+#[path = "e2e/overshoot.rs"]
+mod overshoot;
 #[path = "e2e/readme.rs"]
 mod readme;
 #[path = "e2e/roles.rs"]

@@ -19,9 +19,9 @@ const WRITERS: usize = 4;
 /// A gateway on one of the two stores, with what must outlive it.
 pub(super) struct Scene {
     // Ends before its database.
-    gateway: Gateway,
+    pub(super) gateway: Gateway,
     _database: Option<Postgres>,
-    _upstream: Upstream,
+    pub(super) upstream: Upstream,
     _folder: TestFolder,
 }
 
@@ -51,7 +51,7 @@ impl Scene {
         Self {
             gateway,
             _database: database,
-            _upstream: upstream,
+            upstream,
             _folder: folder,
         }
     }
