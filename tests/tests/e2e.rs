@@ -47,6 +47,8 @@ mod gateway_input;
 mod hostile_gateway;
 #[path = "e2e/issuing.rs"]
 mod issuing;
+#[path = "e2e/keys_import.rs"]
+mod keys_import;
 #[path = "e2e/leases.rs"]
 mod leases;
 #[path = "e2e/life.rs"]
