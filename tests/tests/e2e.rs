@@ -49,6 +49,8 @@ mod hostile_gateway;
 mod issuing;
 #[path = "e2e/keys_import.rs"]
 mod keys_import;
+#[path = "e2e/keys_in_use.rs"]
+mod keys_in_use;
 #[path = "e2e/leases.rs"]
 mod leases;
 #[path = "e2e/life.rs"]
