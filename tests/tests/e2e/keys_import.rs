@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// A row of LiteLLM's table, with the columns that tell nothing here.
-fn row(key: &str, alias: &str, columns: Value) -> Value {
+fn row(key: &str, alias: &str, columns: &Value) -> Value {
     let hash = Sha256::digest(key.as_bytes());
     let token: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut row = json!({
@@ -93,12 +93,12 @@ async fn imported_keys_work_at_once_at_two_gateways_with_their_limits_and_spend(
         "rpm_limit": 700, "metadata": {"team": "red"},
     });
     let rows = [
-        row(&moved, "moved", limits),
-        row(&blocked, "blocked", json!({"blocked": true})),
+        row(&moved, "moved", &limits),
+        row(&blocked, "blocked", &json!({"blocked": true})),
         row(
             &expired,
             "expired",
-            json!({"expires": "2026-01-03T00:00:00"}),
+            &json!({"expires": "2026-01-03T00:00:00"}),
         ),
     ];
     let (is_done, said) = import(first, &rows);
@@ -126,7 +126,7 @@ async fn imported_keys_work_at_once_at_two_gateways_with_their_limits_and_spend(
 
     // Once more, with a key whose limit nobody can read.
     let unreadable = json!({"max_budget": "much"});
-    let rows = [&rows[..], &[row(&damaged, "damaged", unreadable)]].concat();
+    let rows = [&rows[..], &[row(&damaged, "damaged", &unreadable)]].concat();
     let (is_done, said) = import(second, &rows);
     assert!(!is_done, "{said}");
     assert!(
