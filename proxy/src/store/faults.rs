@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 use super::testing::{Database, KIND, Kind, on_both};
 use crate::app::testing::{Gateway, MASTER};
 use crate::store::ledger::verify::verify;
 
 on_both![f3_any_io_error_is_a_clean_refusal,];
+
+/// Gateways that are tried at once.
+const WIRES: usize = 12;
 
 /// Between a gateway and its PostgreSQL.
 #[derive(Clone, Default)]
@@ -216,25 +220,22 @@ async fn f3_any_io_error_is_a_clean_refusal() {
         }
         Kind::Postgres => {
             // At the same time, because most of it is waiting.
-            let found = tokio::join!(
-                break_the_wire(0),
-                break_the_wire(2),
-                break_the_wire(4),
-                break_the_wire(6),
-                break_the_wire(8),
-                break_the_wire(10),
-            );
-            let errors = found.0 + found.1 + found.2 + found.3 + found.4 + found.5;
-            assert!(errors > 30, "only {errors} errors");
+            let mut wires = JoinSet::new();
+            for first in 0..WIRES {
+                wires.spawn(KIND.scope(Kind::Postgres, break_the_wire(first)));
+            }
+            let errors = wires.join_all().await.into_iter().sum::<usize>();
+            assert!(errors > 60, "only {errors} errors");
         }
     }
 }
 
-/// Each twelfth place: all of them together are each second one.
-async fn break_the_wire(first: i64) -> usize {
+/// All of them together break it at each place.
+async fn break_the_wire(first: usize) -> usize {
+    let first = i64::try_from(first).unwrap();
     let mut scene = Box::pin(Scene::new()).await;
     let mut errors = 0;
-    for passing in (first..).step_by(12) {
+    for passing in (first..).step_by(WIRES) {
         let mut was_cut = false;
         for answer_is_lost in [false, true] {
             scene.wire.cut_after(passing, answer_is_lost);
