@@ -42,7 +42,7 @@ pub(super) mod filled {
     use super::Parameters;
 
     /// Rows a statement, the smallest first.
-    pub(in crate::store) const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
+    pub(in crate::store) const SIZES: [usize; 7] = [1, 4, 16, 32, 64, 128, 256];
 
     /// As [`super::texts`], for these sizes.
     pub(in crate::store) fn texts(

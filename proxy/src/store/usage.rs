@@ -13,7 +13,7 @@ use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AnyPool, Row as _};
 use uuid::Uuid;
 
-use crate::key::{AccountId, own_key};
+use crate::key::{AccountId, SharedAccount, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
 use crate::store::many::{Parameters, filled, texts};
@@ -38,38 +38,54 @@ pub(crate) struct UsageRow {
     pub(crate) finished_at: DateTime<Utc>,
 }
 
-/// Rows a statement: a text for each of these sizes, because a connection
-/// prepares each text once.
-const SIZES: [usize; 3] = [64, 8, 1];
 const COLUMNS: usize = 13;
 const ACCOUNT_COLUMNS: usize = 3;
 
-const INTO_USAGE: &str = "INSERT INTO usage (request_id, key_hash, model, deployment_id, \
-    prompt_tokens, completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status, \
-    started_at_us, finished_at_us) VALUES ";
-
-static INSERT: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let after = " ON CONFLICT (request_id) DO NOTHING RETURNING request_id";
-    texts(SIZES, Parameters::Numbered, (INTO_USAGE, COLUMNS, after))
+static INSERT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH new (request_id, key_hash, model, deployment_id, prompt_tokens, completion_tokens,
+             cached_tokens, cost_nanousd, estimated, streamed, status, started_at_us,
+             finished_at_us) AS (VALUES ",
+        COLUMNS,
+        ")
+         INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
+             completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
+             started_at_us, finished_at_us)
+         SELECT request_id, key_hash, model, deployment_id, prompt_tokens, completion_tokens,
+             cached_tokens, cost_nanousd, estimated, streamed, status, started_at_us,
+             finished_at_us
+         FROM new WHERE request_id IS NOT NULL
+         ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
+    )
 });
+
+static INSERT_ACCOUNTS: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
+    filled::texts(
+        "WITH new (scope, subject, request_id) AS (VALUES ",
+        ACCOUNT_COLUMNS,
+        ")
+         INSERT INTO usage_account (scope, subject, request_id)
+         SELECT scope, subject, request_id FROM new WHERE request_id IS NOT NULL
+         ON CONFLICT DO NOTHING",
+    )
+});
+
+/// Rows a statement of [`record`], which has thousands.
+const SIZES: [usize; 3] = [64, 8, 1];
 
 /// As [`INSERT`], of rows that were committed before and may be there, on SQLite.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    let before = "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens, \
+        completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status, \
+        started_at_us, finished_at_us) VALUES ";
     let after = " ON CONFLICT (request_id) DO NOTHING";
-    texts(SIZES, Parameters::Plain, (INTO_USAGE, COLUMNS, after))
-});
-
-const INTO_ACCOUNTS: &str = "INSERT INTO usage_account (scope, subject, request_id) VALUES ";
-const ONCE: &str = " ON CONFLICT DO NOTHING";
-
-static INSERT_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let text = (INTO_ACCOUNTS, ACCOUNT_COLUMNS, ONCE);
-    texts(SIZES, Parameters::Numbered, text)
+    texts(SIZES, Parameters::Plain, (before, COLUMNS, after))
 });
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
 static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let text = (INTO_ACCOUNTS, ACCOUNT_COLUMNS, ONCE);
+    let before = "INSERT INTO usage_account (scope, subject, request_id) VALUES ";
+    let text = (before, ACCOUNT_COLUMNS, " ON CONFLICT DO NOTHING");
     texts(SIZES, Parameters::Plain, text)
 });
 
@@ -88,14 +104,18 @@ pub(super) async fn record(
     connection: &mut AnyConnection,
     rows: &[UsageRow],
 ) -> Result<(), sqlx::Error> {
-    let rows: Vec<&UsageRow> = rows.iter().collect();
-    for (size, rows) in in_sizes(&rows) {
-        bound(RECORD[size].as_str(), rows)
+    for (size, rows) in in_sizes(rows) {
+        bound(RECORD[size].as_str(), rows.iter().map(Some))
             .execute(&mut *connection)
             .await?;
     }
-    let ids = rows.iter().map(|row| row.request_id).collect();
-    insert_accounts(connection, &RECORD_ACCOUNTS, &rows, &ids).await
+    let accounts: Vec<_> = rows.iter().flat_map(shared).collect();
+    for (size, accounts) in in_sizes(&accounts) {
+        bound_accounts(RECORD_ACCOUNTS[size].as_str(), accounts.iter().map(Some))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Which of these requests have a row.
@@ -120,69 +140,75 @@ pub(super) async fn insert(
     connection: &mut AnyConnection,
     rows: &[&UsageRow],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
     let mut written = HashSet::with_capacity(rows.len());
-    for (size, rows) in in_sizes(rows) {
+    for (size, rows) in filled::chunks(rows) {
+        let rows = rows.map(|row| row.copied());
         let ids = bound(INSERT[size].as_str(), rows)
             .fetch_all(&mut *connection)
             .await?;
-        let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
         for id in ids {
             let id: String = id.try_get("request_id")?;
             written.insert(id.parse().map_err(damaged)?);
         }
     }
-    insert_accounts(connection, &INSERT_ACCOUNTS, rows, &written).await?;
+    let mut left = written.clone();
+    let rows = rows.iter().filter(|row| left.remove(&row.request_id));
+    let accounts: Vec<_> = rows.flat_map(|row| shared(row)).collect();
+    for (size, accounts) in filled::chunks(&accounts) {
+        bound_accounts(INSERT_ACCOUNTS[size].as_str(), accounts)
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(written)
 }
 
-/// One of [`INSERT`], with its rows.
-fn bound<'q>(text: &'static str, rows: &[&'q UsageRow]) -> Query<'q, Any, AnyArguments> {
+/// A statement with its rows, of which those that only fill it are None.
+fn bound<'q>(
+    text: &'static str,
+    rows: impl Iterator<Item = Option<&'q UsageRow>>,
+) -> Query<'q, Any, AnyArguments> {
     let mut query = sqlx::query(text);
     for row in rows {
+        let key = row.and_then(|row| own_key(&row.accounts));
         query = query
-            .bind(row.request_id.to_string())
-            .bind(own_key(&row.accounts).map(|hash| hash.to_string()))
-            .bind(row.model.as_str())
-            .bind(row.deployment_id.as_str())
-            .bind(count(row.usage.prompt_tokens))
-            .bind(count(row.usage.completion_tokens))
-            .bind(count(row.usage.cached_tokens))
-            .bind(row.cost.nanos())
-            .bind(i64::from(row.estimated))
-            .bind(i64::from(row.streamed))
-            .bind(i64::from(row.status))
-            .bind(row.started_at.timestamp_micros())
-            .bind(row.finished_at.timestamp_micros());
+            .bind(row.map(|row| row.request_id.to_string()))
+            .bind(key.map(|hash| hash.to_string()))
+            .bind(row.map(|row| row.model.as_str()))
+            .bind(row.map(|row| row.deployment_id.as_str()))
+            .bind(row.map(|row| count(row.usage.prompt_tokens)))
+            .bind(row.map(|row| count(row.usage.completion_tokens)))
+            .bind(row.map(|row| count(row.usage.cached_tokens)))
+            .bind(row.map(|row| row.cost.nanos()))
+            .bind(row.map(|row| i64::from(row.estimated)))
+            .bind(row.map(|row| i64::from(row.streamed)))
+            .bind(row.map(|row| i64::from(row.status)))
+            .bind(row.map(|row| row.started_at.timestamp_micros()))
+            .bind(row.map(|row| row.finished_at.timestamp_micros()));
     }
     query
 }
 
-async fn insert_accounts(
-    connection: &mut AnyConnection,
-    statements: &'static [String; SIZES.len()],
-    rows: &[&UsageRow],
-    written: &HashSet<Uuid>,
-) -> Result<(), sqlx::Error> {
-    let mut left = written.clone();
-    let mut accounts = Vec::new();
-    for row in rows.iter().filter(|row| left.remove(&row.request_id)) {
-        let shared = row.accounts.iter().filter_map(|account| match account {
-            AccountId::Shared(shared) => Some((row.request_id, shared)),
-            AccountId::Key(_) => None,
-        });
-        accounts.extend(shared);
+/// What a call is charged to besides its key.
+fn shared(row: &UsageRow) -> impl Iterator<Item = (Uuid, &SharedAccount)> {
+    row.accounts.iter().filter_map(|account| match account {
+        AccountId::Shared(shared) => Some((row.request_id, shared)),
+        AccountId::Key(_) => None,
+    })
+}
+
+fn bound_accounts<'q>(
+    text: &'static str,
+    accounts: impl Iterator<Item = Option<&'q (Uuid, &'q SharedAccount)>>,
+) -> Query<'q, Any, AnyArguments> {
+    let mut query = sqlx::query(text);
+    for account in accounts {
+        query = query
+            .bind(account.map(|(_, account)| account.scope.as_str()))
+            .bind(account.map(|(_, account)| account.subject()))
+            .bind(account.map(|(request_id, _)| request_id.to_string()));
     }
-    for (size, accounts) in in_sizes(&accounts) {
-        let mut query = sqlx::query(statements[size].as_str());
-        for (request_id, account) in accounts {
-            query = query
-                .bind(account.scope.as_str())
-                .bind(account.subject())
-                .bind(request_id.to_string());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+    query
 }
 
 /// All of them, each time as many as the largest statement takes that they fill,

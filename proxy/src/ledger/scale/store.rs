@@ -56,9 +56,9 @@ pub(super) struct Applied {
     pub(super) touched: Vec<AccountId>,
 }
 
-/// `rows` rows go in statements of 64, 8 and 1.
-fn inserts(rows: u64) -> u64 {
-    rows / 64 + rows % 64 / 8 + rows % 8
+/// That many rows or accounts go in so many statements.
+fn statements(many: u64) -> u64 {
+    many.div_ceil(256)
 }
 
 impl Row {
@@ -120,7 +120,7 @@ impl Store {
         });
         let outcomes = outcomes.collect();
         // To begin, the process's mark and the rows; then the accounts and the commit.
-        let before = 2 + inserts(rows) + inserts(shared_rows);
+        let before = 2 + [rows, shared_rows].map(statements).iter().sum::<u64>();
         let [mut changed, mut grown, mut shrunk] = [0_u64; 3];
         for (account, change) in &changes {
             let moved = change.allotted - change.released;
@@ -134,7 +134,7 @@ impl Store {
         }
         let accounts = [changes.len() as u64, changed, grown, shrunk];
         // Locked, written, and moved up and down; then the commit.
-        let locking = 1 + accounts.map(|many| many.div_ceil(256)).iter().sum::<u64>();
+        let locking = 1 + accounts.map(statements).iter().sum::<u64>();
         self.statements += before + locking;
         self.batches += 1;
         Applied {
