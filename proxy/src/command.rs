@@ -3,9 +3,10 @@
 mod healthcheck;
 mod keys_import;
 
-use std::{io::Write as _, path::PathBuf};
+use std::{io::Write as _, num::NonZero, path::PathBuf};
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 use crate::{
@@ -117,9 +118,7 @@ pub(crate) fn run() -> Result<(), CommandError> {
     }
     let environment = Environment::process();
     telemetry::start(environment.text("LLM_PROXY_LOG"));
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     match arguments.command {
         None => Ok(()),
         Some(Command::Serve { config, dev }) => {
@@ -151,6 +150,16 @@ pub(crate) fn run() -> Result<(), CommandError> {
             })?)
         }
     }
+}
+
+/// One thread a core. Where there is one alone, nothing is handed between threads.
+fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 fn check_config(file: PathBuf, environment: &Environment) -> Result<(), CommandError> {

@@ -29,7 +29,7 @@ pub(crate) struct Config {
     pub(crate) master_key: Secret,
     pub(crate) database_url: String,
     pub(crate) server: Server,
-    pub(crate) models: Vec<Deployment>,
+    pub(crate) models: Vec<Arc<Deployment>>,
     /// `llm_proxy.store.usage_retention`: how long rows of calls are kept; none
     /// is for ever.
     pub(crate) usage_retention: Option<TimeDelta>,

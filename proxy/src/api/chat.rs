@@ -102,7 +102,7 @@ async fn answer(
     let mut hold = hold(state, &caller, call, upper).await?;
     hold.keep(place);
     let exchange = Exchange {
-        deployment: deployment.clone(),
+        deployment: Arc::clone(deployment),
         hold,
         rates: rates.cloned(),
         outgoing,
@@ -122,7 +122,7 @@ fn deployment<'a>(
     state: &'a AppState,
     caller: &'a Caller,
     model: &'a str,
-) -> Result<&'a Deployment, ApiError> {
+) -> Result<&'a Arc<Deployment>, ApiError> {
     let mut model = model;
     if let Caller::Key(key) = caller {
         model = key.resolve(model);

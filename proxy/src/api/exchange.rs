@@ -43,7 +43,7 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 /// A call that is held for.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    pub(super) deployment: Deployment,
+    pub(super) deployment: Arc<Deployment>,
     pub(super) hold: Hold,
     /// What the key's calls are counted by.
     pub(super) rates: Option<Arc<Rates>>,

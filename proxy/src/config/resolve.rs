@@ -104,7 +104,7 @@ pub(crate) fn resolve(
         master_key: master(master_key, dev.as_mut())?,
         database_url: database(environment, file.database_url, dev.as_mut())?,
         server,
-        models,
+        models: models.into_iter().map(Arc::new).collect(),
         usage_retention: file.usage_retention,
         seals: seals(environment, file.refuses_unsealed)?,
         stale_window: file.stale_window.unwrap_or(STALE_WINDOW),

@@ -3,6 +3,7 @@
 //! It owns the turn: each call takes the next one. It knows nothing of a
 //! provider's health yet and never sends anything.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::Deployment;
@@ -13,7 +14,10 @@ static TURN: AtomicUsize = AtomicUsize::new(0);
 
 /// The deployment that serves the next call of `model`; None where no
 /// deployment has this name.
-pub(crate) fn choose<'a>(deployments: &'a [Deployment], model: &str) -> Option<&'a Deployment> {
+pub(crate) fn choose<'a>(
+    deployments: &'a [Arc<Deployment>],
+    model: &str,
+) -> Option<&'a Arc<Deployment>> {
     let named = || deployments.iter().filter(|one| one.public_name == model);
     let count = named().count();
     if count <= 1 {

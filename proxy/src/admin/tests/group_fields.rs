@@ -1,5 +1,7 @@
 //! What budgets, teams and users may not have, and what is told of their changes.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -207,6 +209,7 @@ async fn an_update_of_a_group_that_was_changed_meanwhile_is_refused() {
 async fn an_unlimited_team_leaves_unpriced_models_open() {
     let gateway = Gateway::start_with(|config| {
         for deployment in &mut config.models {
+            let deployment = Arc::make_mut(deployment);
             deployment.price = None;
             deployment.free = false;
         }

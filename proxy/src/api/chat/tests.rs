@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::app::testing::{Answer, Gateway, MASTER};
-use crate::config::{Config, Provider};
+use crate::config::{Config, Deployment, Provider};
 use crate::store::testing::on_both;
 
 /// Those with failpoints run apart from the usual ones, and may take longer.
@@ -26,7 +26,7 @@ const WAYS: usize = 8;
 
 /// A model without a price, and one whose provider does not answer.
 fn models(config: &mut Config) {
-    let demo = config.models[0].clone();
+    let demo = Deployment::clone(&config.models[0]);
     let mut unpriced = demo.clone();
     unpriced.public_name = "unpriced".to_owned();
     unpriced.price = None;
@@ -35,7 +35,7 @@ fn models(config: &mut Config) {
     broken.public_name = "broken".to_owned();
     broken.provider = Provider::OpenAiCompatible;
     broken.api_base = "http://127.0.0.1:1/v1".parse().unwrap();
-    config.models.extend([unpriced, broken]);
+    config.models.extend([unpriced, broken].map(Arc::new));
 }
 
 async fn start() -> Gateway {

@@ -4,7 +4,7 @@
 //! two equal names without a word.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -27,7 +27,7 @@ impl<'a> Fields<'a> {
 
     /// The position, from 1, of the first name that stands there already.
     pub(super) fn duplicate(&self) -> Option<usize> {
-        let mut seen = HashSet::with_capacity(self.0.len());
+        let mut seen = BTreeSet::new();
         let first = self
             .0
             .iter()
