@@ -36,6 +36,11 @@ pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
 /// Between two batches of postings alone, so that a store sees ten a second of a
 /// busy process; a claim takes along at once what has come together.
 pub(super) const LINGER: Duration = Duration::from_millis(100);
+/// This many claims in one batch are a crowd: more will come within a moment.
+const CROWD: usize = 4;
+/// Between two batches while there is a crowd. To write a batch costs more than
+/// what is in it, and a fast disk would be asked for one for every other call.
+const GATHER: Duration = Duration::from_millis(1);
 /// An account that nothing has used for this long leaves memory.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
 
@@ -70,6 +75,8 @@ pub(super) struct Writer {
     batch: i64,
     /// When the last batch was begun.
     written: Option<Instant>,
+    /// How many claims were in it.
+    claimed: usize,
     others: Others,
     contact: Contact,
     unknown: Option<Unknown>,
@@ -109,6 +116,7 @@ impl Writer {
             process,
             batch: 0,
             written: None,
+            claimed: 0,
             others: Others::default(),
             contact: Contact::new(Instant::now()),
             unknown: None,
@@ -126,6 +134,7 @@ impl Writer {
                     if count == 0 {
                         break;
                     }
+                    self.gather(&mut received).await;
                 }
                 () = tokio::time::sleep_until(due), if !self.owed.is_empty() => {}
                 _ = tick.tick() => {
@@ -146,6 +155,19 @@ impl Writer {
             }
         }
         self.write(Vec::new()).await;
+    }
+
+    /// Waits for the rest of a crowd.
+    async fn gather(&mut self, received: &mut Vec<Command>) {
+        let due = self.written.map(|at| at + GATHER);
+        if let Some(due) = due.filter(|_| self.claimed >= CROWD) {
+            tokio::time::sleep_until(due).await;
+            while received.len() < BATCH_MAX
+                && let Ok(command) = self.commands.try_recv()
+            {
+                received.push(command);
+            }
+        }
     }
 
     fn sort(&mut self, received: &mut Vec<Command>) -> (Vec<Waiting>, Vec<oneshot::Sender<()>>) {
@@ -171,6 +193,7 @@ impl Writer {
             return;
         }
         self.written = Some(Instant::now());
+        self.claimed = claims.len();
         if !self.resolve_unknown().await {
             answer_all(claims, ClaimError::StoreUnavailable);
             return;
