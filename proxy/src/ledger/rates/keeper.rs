@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 use super::part::{Ask, Shortage};
-use super::{Full, Moment, NoRoom};
+use super::{Moment, NoRoom};
 use crate::key::{AccountId, Rate, Rates};
 use crate::ledger::Shared;
 use crate::ledger::claim::PATIENCE;
@@ -265,8 +265,7 @@ impl Keeper {
             call.due = now;
             return self.waiting.push(call);
         }
-        let is_patient = call.patient_until.is_none_or(|until| now < until);
-        if worst.others_have && is_patient {
+        if worst.others_have && call.patient_until.is_none_or(|until| now < until) {
             if call.patient_until.is_none() {
                 let scarce = short.iter().filter(|it| it.others_have);
                 let account = |it: &Shortage| call.rates.quotas[it.full.quota].account.clone();
@@ -275,18 +274,16 @@ impl Keeper {
             call.due = *call.patient_until.get_or_insert(now + PATIENCE);
             return self.waiting.push(call);
         }
-        let Full { quota, rate, .. } = worst.full;
-        let quota = &call.rates.quotas[quota];
-        shared.with_gauges(|all| all.refuse(quota, rate, call.tokens, at));
+        let quota = &call.rates.quotas[worst.full.quota];
+        shared.with_gauges(|all| all.refuse(quota, worst.full.rate, call.tokens, at));
         let refused = shared.exceeded(&call.rates, call.tokens, worst.full);
         call.end(Err(refused));
     }
 
     /// Asks the store for what these calls are short of.
     async fn claim(&mut self, calls: &[Waiting]) -> Result<(), StoreError> {
-        let quotas = calls.iter().flat_map(|call| &call.rates.quotas);
-        let mut slots = quotas.map(|quota| quota.limit(Rate::Slots));
-        if slots.any(|limit| limit.is_some()) {
+        let mut quotas = calls.iter().flat_map(|call| &call.rates.quotas);
+        if quotas.any(|quota| quota.limit(Rate::Slots).is_some()) {
             self.prove().await?;
         }
         let Some(shared) = self.shared.upgrade() else {
