@@ -4,6 +4,8 @@
 //! a real store, against the sum of what the requests cost. A failure names its
 //! seed.
 
+mod lives;
+
 use super::*;
 use crate::key::SharedAccount;
 use crate::ledger::entry::{Claim, NOTHING, Outcome, Posting};
@@ -76,19 +78,7 @@ impl Case {
         for amount in releases.iter_mut().take(self.accounts.len()) {
             *amount = NanoUsd::from_nanos(held);
         }
-        let row = UsageRow {
-            request_id: Uuid::new_v4(),
-            accounts: Arc::clone(&self.accounts),
-            model: "demo".to_owned(),
-            deployment_id: "test".to_owned(),
-            usage: Usage::default(),
-            cost: NanoUsd::from_nanos(cost),
-            estimated: false,
-            streamed: false,
-            status: 200,
-            started_at: Utc::now(),
-            finished_at: Utc::now(),
-        };
+        let row = row_of(Uuid::new_v4(), &self.accounts, cost);
         let process = self.process;
         Entry::Post(Box::new(Posting {
             row,
@@ -117,6 +107,22 @@ impl Case {
             assert_eq!(found, (posted, allotted), "{account} of seed {seed}");
         }
         self.bench.check().await;
+    }
+}
+
+fn row_of(request_id: Uuid, accounts: &Arc<[AccountId]>, cost: i64) -> UsageRow {
+    UsageRow {
+        request_id,
+        accounts: Arc::clone(accounts),
+        model: "demo".to_owned(),
+        deployment_id: "test".to_owned(),
+        usage: Usage::default(),
+        cost: NanoUsd::from_nanos(cost),
+        estimated: false,
+        streamed: false,
+        status: 200,
+        started_at: Utc::now(),
+        finished_at: Utc::now(),
     }
 }
 
