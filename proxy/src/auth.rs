@@ -159,10 +159,9 @@ fn known_by(key: Arc<Key>, value_ends_at: Option<DateTime<Utc>>) -> Arc<Key> {
     if key.value_ends_at == value_ends_at {
         return key;
     }
-    Arc::new(Key {
-        value_ends_at,
-        ..Key::clone(&key)
-    })
+    let mut key = Key::clone(&key);
+    key.value_ends_at = value_ends_at;
+    Arc::new(key)
 }
 
 /// Last of all checks: how the key itself stands comes first.

@@ -8,18 +8,19 @@ mod cidr;
 mod group;
 mod hash;
 mod limits;
+mod metadata;
 mod models;
 mod rate;
 mod routes;
+mod rules;
 mod scopes;
 mod seal;
 mod token;
 mod window;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::{DateTime, Duration, Utc};
-use serde_json::{Map, Value};
 
 pub(crate) use self::{
     account::{
@@ -30,8 +31,10 @@ pub(crate) use self::{
     group::{Group, GroupKind, Groups, Terms},
     hash::KeyHash,
     limits::{BUDGET_LIMITS_MAX, BudgetLimit, LIMITED_MODELS_MAX, Limits, OwnBudget},
+    metadata::Metadata,
     rate::{AllRates, Quota, Rate, Rates},
     routes::allows,
+    rules::{Budgets, Own, Rules},
     scopes::{Scope, Scopes},
     seal::{Seal, Seals, WeakPepper},
     token::{Token, TokenError},
@@ -40,64 +43,27 @@ pub(crate) use self::{
 use crate::money::NanoUsd;
 
 /// One virtual key: what it is called and what it may do. Its spend lives in
-/// the ledger, its secret nowhere.
+/// the ledger, its secret nowhere. What stands in [`Own`] and in [`Rules`] is read
+/// and changed as if it stood here.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
+    /// Changed by [`Key::take_value`] alone.
     pub(crate) hash: KeyHash,
-    /// Under which its account stands: the hash of its first value, which stays
-    /// when the key is regenerated.
-    pub(crate) account: KeyHash,
-    /// Set where the key was looked up by a value that it had before it was
-    /// regenerated: the first moment at which that one is refused.
-    pub(crate) value_ends_at: Option<DateTime<Utc>>,
-    /// Of the value that it was looked up by; none before there was a pepper.
-    pub(crate) seal: Option<Seal>,
     /// Masked form for people, `sk-...abcd`.
-    pub(crate) key_name: String,
-    pub(crate) alias: Option<String>,
-    /// Public model names and patterns; empty = every model.
-    pub(crate) models: Vec<String>,
-    /// LiteLLM: names of its own, and the public name that each stands for.
-    pub(crate) aliases: BTreeMap<String, String>,
-    /// From here on its answers warn; it refuses nothing. [`Key::warns_from`].
-    pub(crate) soft_budget: Option<NanoUsd>,
-    /// Cap, of its lifetime or of each `budget_duration`; none = no cap; zero
-    /// refuses the first call.
-    pub(crate) max_budget: Option<NanoUsd>,
-    pub(crate) limits: Limits,
-    /// Where its calls are held and charged: its own account first, then those
-    /// that it shares, then that of its group, then its further budgets, each
-    /// without a window. Made by [`Key::charge_to`].
-    pub(crate) accounts: Arc<[AccountId]>,
-    /// How many of them are its `shared_budgets`.
-    pub(crate) shared_count: usize,
-    /// The same for the models that have a budget of their own.
-    pub(crate) model_accounts: BTreeMap<String, Arc<[AccountId]>>,
-    /// What its calls are counted by. Made by [`Key::charge_to`].
-    pub(crate) rates: AllRates,
+    pub(crate) key_name: Box<str>,
     pub(crate) expires_at: Option<DateTime<Utc>>,
-    pub(crate) blocked: bool,
-    pub(crate) metadata: Map<String, Value>,
-    pub(crate) key_type: KeyType,
-    /// Paths or LiteLLM's route groups; empty = every route a key may call.
-    pub(crate) allowed_routes: Vec<String>,
-    /// What an admin key may do; empty = an ordinary key, which calls models.
-    pub(crate) scopes: Scopes,
-    /// From where it may be used; empty = from anywhere.
-    pub(crate) allowed_cidrs: Vec<Cidr>,
-    pub(crate) user_id: Option<String>,
-    pub(crate) team_id: Option<String>,
-    /// LiteLLM: the named budget from which it takes what it does not set.
-    pub(crate) budget_id: Option<String>,
-    /// The terms of those three as they were when the key was read.
-    pub(crate) groups: Groups,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
+    pub(crate) blocked: bool,
+    /// What its calls are counted by. Made by [`Key::charge_to`].
+    pub(crate) rates: AllRates,
+    pub(crate) own: Arc<Own>,
 }
 
 /// LiteLLM: `key_type`, a preset of `allowed_routes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum KeyType {
+    #[default]
     Default,
     LlmApi,
     Management,
@@ -141,33 +107,13 @@ impl Key {
     pub(crate) fn new(hash: KeyHash, key_name: String, now: DateTime<Utc>) -> Self {
         Self {
             hash,
-            account: hash,
-            value_ends_at: None,
-            seal: None,
-            key_name,
-            alias: None,
-            models: Vec::new(),
-            aliases: BTreeMap::new(),
-            soft_budget: None,
-            max_budget: None,
-            limits: Limits::default(),
-            accounts: accounts(hash, []),
-            shared_count: 0,
-            model_accounts: BTreeMap::new(),
-            rates: AllRates::default(),
+            key_name: key_name.into(),
             expires_at: None,
-            blocked: false,
-            metadata: Map::new(),
-            key_type: KeyType::Default,
-            allowed_routes: Vec::new(),
-            scopes: Scopes::default(),
-            allowed_cidrs: Vec::new(),
-            user_id: None,
-            team_id: None,
-            budget_id: None,
-            groups: Groups::default(),
             created_at: now,
             updated_at: now,
+            blocked: false,
+            rates: AllRates::default(),
+            own: Arc::default(),
         }
     }
 
@@ -181,23 +127,59 @@ impl Key {
         self.updated_at = now.max(self.updated_at + Duration::microseconds(1));
     }
 
+    /// Under which its account stands: the hash of its first value, which stays
+    /// when the key is regenerated.
+    pub(crate) fn account(&self) -> KeyHash {
+        self.own.account.unwrap_or(self.hash)
+    }
+
+    /// Its account stands under another hash than that of its value.
+    pub(crate) fn keep_account(&mut self, account: KeyHash) {
+        let account = Some(account).filter(|account| *account != self.hash);
+        if self.own.account != account {
+            self.account = account;
+        }
+    }
+
+    /// It is regenerated, and keeps its account.
+    pub(crate) fn take_value(&mut self, hash: KeyHash, key_name: String) {
+        let account = self.account();
+        (self.hash, self.key_name) = (hash, key_name.into());
+        self.keep_account(account);
+    }
+
     /// Its own account, which no other key draws on.
     pub(crate) fn own_account(&self) -> AccountId {
-        AccountId::Key(self.account)
+        AccountId::Key(self.account())
     }
 
     /// The accounts that it shares with other keys by its `shared_budgets`.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &SharedAccount> {
-        let shared = self.accounts.iter().skip(1).take(self.shared_count);
-        shared.filter_map(|account| match account {
-            AccountId::Shared(shared) => Some(shared),
-            AccountId::Key(_) => None,
-        })
+        self.charged.iter().take(self.shared_count)
+    }
+
+    /// Where its calls are held and charged: its own account first, then those
+    /// that it shares, then that of its group, then its further budgets, each
+    /// without a window. Most keys have no further ones: for those it is put
+    /// together here, so that it need not stay in memory.
+    pub(crate) fn accounts(&self) -> Arc<[AccountId]> {
+        match &self.budgets {
+            Some(budgets) => Arc::clone(&budgets.usual),
+            None => accounts(self.account(), self.charged.iter().cloned()),
+        }
     }
 
     /// Where a call of this model is held and charged.
-    pub(crate) fn accounts_of(&self, model: &str) -> &Arc<[AccountId]> {
-        self.model_accounts.get(model).unwrap_or(&self.accounts)
+    pub(crate) fn accounts_of(&self, model: &str) -> Arc<[AccountId]> {
+        let budgets = self.budgets.as_ref();
+        let of_model = budgets.and_then(|budgets| budgets.models.get(model));
+        of_model.map_or_else(|| self.accounts(), Arc::clone)
+    }
+
+    /// [`Key::accounts_of`] each model that has a budget of its own.
+    pub(crate) fn accounts_of_models(&self) -> impl Iterator<Item = &Arc<[AccountId]>> {
+        let budgets = self.budgets.iter();
+        budgets.flat_map(|budgets| budgets.models.values())
     }
 
     /// Charges its calls to these shared accounts besides what is its own and its
@@ -211,17 +193,22 @@ impl Key {
         self.shared_count = shared.len();
         // A call is held in each account once.
         let of_group = self.group_account().filter(|one| !shared.contains(one));
-        let all = shared.into_iter().chain(of_group).chain(usual);
-        self.accounts = accounts(self.account, all);
-        let with = |of_model: SharedAccount| {
-            let model = of_model.of_what().to_owned();
-            let all = self.accounts.iter().cloned();
-            (model, all.chain([AccountId::Shared(of_model)]).collect())
-        };
-        self.model_accounts = of_models.into_iter().map(with).collect();
+        self.charged = shared.into_iter().chain(of_group).collect();
+        let has_budgets = !of_models.is_empty() || !usual.is_empty();
+        self.budgets = has_budgets.then(|| {
+            let all = self.charged.iter().cloned().chain(usual);
+            let usual = accounts(self.account(), all);
+            let with = |of_model: SharedAccount| {
+                let model = of_model.of_what().to_owned();
+                let all = usual.iter().cloned();
+                (model, all.chain([AccountId::Shared(of_model)]).collect())
+            };
+            let models = of_models.into_iter().map(with).collect();
+            Arc::new(Budgets { usual, models })
+        });
         let (team_id, user_id) = (self.team_id.as_deref(), self.user_id.as_deref());
         let counting = self.groups.counting(team_id, user_id);
-        self.rates = AllRates::new(self.account, &self.terms().1, &counting);
+        self.rates = AllRates::new(self.account(), &self.terms().1, &counting);
     }
 
     /// What it spends together with the other keys of its team, or of its user.
@@ -268,7 +255,7 @@ impl Key {
     /// Its budgets besides that of its lifetime.
     pub(crate) fn own_budgets(&self) -> Vec<OwnBudget> {
         let (max_budget, limits) = self.terms();
-        limits.budgets(self.account, max_budget)
+        limits.budgets(self.account(), max_budget)
     }
 
     /// From here on its answers warn.

@@ -74,7 +74,7 @@ impl Asked {
             Some(key) => Some(key),
             None => state.store.deleted_key(hash).await?.map(|(key, _)| key),
         };
-        Ok(Some(key.map_or(hash, |key| key.account)))
+        Ok(Some(key.map_or(hash, |key| key.account())))
     }
 
     /// Counted from 1.

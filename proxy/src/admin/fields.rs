@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    key::{Cidr, Key, KeyType, Scope, Scopes},
+    key::{Cidr, Key, KeyType, Metadata, Scope, Scopes},
     money::{MoneyError, NanoUsd},
 };
 
@@ -176,7 +176,7 @@ impl Fields {
             key.max_budget = budget;
         }
         if let Some(metadata) = &self.metadata {
-            key.metadata.clone_from(metadata);
+            key.metadata = Metadata::from(metadata);
         }
         if let Some(blocked) = self.blocked {
             key.blocked = blocked;

@@ -191,7 +191,7 @@ pub(crate) async fn write(
     };
     if let Some(before) = &before {
         // Where it was regenerated here its account has another name.
-        key.account = before.account;
+        key.keep_account(before.account());
         key.created_at = before.created_at;
         key.seal = before.seal;
     }

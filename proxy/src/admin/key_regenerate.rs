@@ -107,8 +107,7 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
     let ends_at = ends_at(asked.grace, now)?;
     rename(&mut write, &mut key, asked.fields.alias.as_ref()).await?;
     set_rules(&mut write, &caller, &mut key, &asked.fields, now).await?;
-    key.hash = new;
-    key.key_name = asked.token.masked();
+    key.take_value(new, asked.token.masked());
     // Its new value has no seal but its own.
     key.seal = None;
     state.config.seals.seal(&mut key);

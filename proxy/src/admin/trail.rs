@@ -104,7 +104,7 @@ pub(super) async fn spend(
         at,
         actor: caller.to_string(),
         action: "key.reset_spend",
-        subject: format!("key {}", key.account),
+        subject: format!("key {}", key.account()),
         before: Some(json!({ "spend": before })),
         after: Some(json!({ "spend": after })),
         vault_request_id: None,

@@ -97,13 +97,13 @@ pub(super) async fn spends(state: &AppState, keys: &[&Key]) -> Result<Vec<Spend>
     let windows = windows.filter(|window| state.ledger.spend(window).is_none());
     let windows = read(state, windows.collect()).await?;
     stored.extend(windows);
-    let accounts: Vec<_> = keys.iter().map(|key| key.account).collect();
+    let accounts: Vec<_> = keys.iter().map(|key| key.account()).collect();
     let last_calls = state.store.last_calls(&accounts).await?;
     let spend = |key: &&Key| Spend {
         own: posted(state, &stored, &key.own_account()),
         shared: shared_budgets::standing(state, &stored, key, now),
         limits: limits::used(state, &stored, key, now),
-        last_call: last_calls.get(&key.account).copied(),
+        last_call: last_calls.get(&key.account()).copied(),
     };
     Ok(keys.iter().map(spend).collect())
 }
@@ -142,7 +142,7 @@ pub(super) fn row(key: &Key, spend: &Spend, now: DateTime<Utc>) -> Map<String, V
         "models": key.models,
         "aliases": key.aliases,
         "last_active": spend.last_call.map(time),
-        "metadata": key.metadata,
+        "metadata": key.metadata.entries(),
         "allowed_routes": key.allowed_routes,
         "scopes": key.scopes,
         "shared_budgets": spend.shared,

@@ -33,8 +33,8 @@ pub(crate) async fn handle(
 ) -> Result<Json<Value>, ApiError> {
     let key = itself(&state, &headers, peer).await?;
     let now = state.clock.now();
-    let mut positions = positions(&state, &key.accounts).await?;
-    for of_model in key.model_accounts.values() {
+    let mut positions = positions(&state, &key.accounts()).await?;
+    for of_model in key.accounts_of_models() {
         // The others are those of every call.
         positions.extend(self::positions(&state, of_model).await?.pop());
     }

@@ -149,7 +149,7 @@ fn call(
         request_id,
         accounts: match caller {
             Caller::Master => Arc::default(),
-            Caller::Key(key) => Arc::clone(key.accounts_of(&deployment.public_name)),
+            Caller::Key(key) => key.accounts_of(&deployment.public_name),
         },
         model: deployment.public_name.clone(),
         deployment_id: deployment.id.clone(),
@@ -184,7 +184,7 @@ async fn place(
         };
         // That of a window is not known before the call is charged to one.
         let is_lifetime = key.budget_period().is_none();
-        let spend = is_lifetime.then(|| exchange::spend(state, &key.accounts));
+        let spend = is_lifetime.then(|| exchange::spend(state, &key.accounts()));
         let now_s = state.clock.now().timestamp();
         rates::refused(key, &deployment.public_name, full, now_s, spend.flatten())
     })
@@ -253,7 +253,7 @@ fn resets(account: &AccountId) -> String {
 /// LiteLLM: the scope and its id, a key by its masked form.
 fn whose(caller: &Caller, account: &AccountId) -> String {
     let name = match caller {
-        Caller::Key(key) => &key.key_name,
+        Caller::Key(key) => &*key.key_name,
         Caller::Master => "master",
     };
     let AccountId::Shared(shared) = account else {

@@ -17,9 +17,9 @@ pub(crate) async fn handle(
     let key = itself(&state, &headers, peer).await?;
     let now = state.clock.now();
     let day = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-    let today = state.store.totals_since(key.account, day).await?;
-    let this_month = state.store.totals_since(key.account, month(day)).await?;
-    let lifetime = state.store.totals(key.account).await?;
+    let today = state.store.totals_since(key.account(), day).await?;
+    let this_month = state.store.totals_since(key.account(), month(day)).await?;
+    let lifetime = state.store.totals(key.account()).await?;
     Ok(Json(json!({
         "object": "usage",
         "today": shown(today),

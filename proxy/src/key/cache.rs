@@ -7,8 +7,9 @@
 //! Called by authentication (read), by the admin API (invalidate) and by what
 //! follows the other processes.
 
+mod shard;
+
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -19,12 +20,11 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Key, KeyHash};
+use self::shard::Shard;
+use super::{Key, KeyHash, rules::Lately};
 
 /// More shards than cores, so that callers seldom meet on one lock.
 const SHARDS: usize = 64;
-/// At a few hundred bytes a key, all shards together stay well under 100 MB.
-const KEYS_PER_SHARD_MAX: usize = 2_048;
 /// For how long keys in memory are good after the store has last told of all
 /// changes: what bounds a revocation that no notification tells of.
 const TRUST: Duration = Duration::from_secs(5);
@@ -39,6 +39,7 @@ struct Inner {
     /// One load a shard at a time: callers of one key wait for one load of it,
     /// and a slow store is not overrun.
     loads: Vec<tokio::sync::Mutex<()>>,
+    lately: Mutex<Lately>,
     /// None where no other process changes keys.
     confirmed: Option<Confirmed>,
 }
@@ -50,12 +51,6 @@ struct Confirmed {
     at_ms: AtomicU64,
     /// How old that may be while the store does not answer.
     stale_window: Duration,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    generation: u64,
-    keys: HashMap<KeyHash, Arc<Key>>,
 }
 
 impl Cache {
@@ -78,6 +73,7 @@ impl Cache {
         Self(Arc::new(Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             loads: (0..SHARDS).map(|_| tokio::sync::Mutex::default()).collect(),
+            lately: Mutex::default(),
             confirmed,
         }))
     }
@@ -107,10 +103,13 @@ impl Cache {
         }
         let generation = self.shard(hash).generation;
         let key = match load.await {
-            Ok(Some(key)) => Arc::new(key),
+            Ok(Some(mut key)) => {
+                lock(&self.0.lately).share(&mut key);
+                Arc::new(key)
+            }
             Ok(None) => {
                 // It may be here still, from before changes were no longer heard of.
-                self.shard(hash).keys.remove(&hash);
+                self.shard(hash).remove(hash);
                 return Ok(None);
             }
             Err(error) => {
@@ -121,11 +120,7 @@ impl Cache {
         };
         let mut shard = self.shard(hash);
         if shard.generation == generation {
-            if shard.keys.len() >= KEYS_PER_SHARD_MAX {
-                // Starting the shard afresh is cheaper than keeping an order of use.
-                shard.keys.clear();
-            }
-            shard.keys.insert(hash, Arc::clone(&key));
+            shard.insert(hash, Arc::clone(&key));
         }
         Ok(Some(key))
     }
@@ -147,7 +142,7 @@ impl Cache {
     pub(crate) fn invalidate(&self, hash: KeyHash) {
         let mut shard = self.shard(hash);
         shard.generation += 1;
-        shard.keys.remove(&hash);
+        shard.remove(hash);
     }
 
     /// Anything may have changed.
@@ -155,7 +150,7 @@ impl Cache {
         for shard in &self.0.shards {
             let mut shard = lock(shard);
             shard.generation += 1;
-            shard.keys.clear();
+            shard.clear();
         }
     }
 
@@ -175,7 +170,7 @@ impl Cache {
             let age_ms = millis(confirmed.since.elapsed()).saturating_sub(at_ms);
             age_ms <= millis(age)
         });
-        is_good.then(|| self.shard(hash).keys.get(&hash).cloned())?
+        is_good.then(|| self.shard(hash).get(hash).cloned())?
     }
 
     fn shard(&self, hash: KeyHash) -> MutexGuard<'_, Shard> {
@@ -187,9 +182,9 @@ fn place(hash: KeyHash) -> usize {
     usize::from(hash.as_bytes()[0]) % SHARDS
 }
 
-/// A panic while the lock was held cannot leave a shard half-changed.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
+/// A panic while a lock was held cannot leave what is in it half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn millis(span: Duration) -> u64 {

@@ -99,7 +99,7 @@ pub(crate) struct Terms {
 
 /// The terms of a key's groups; none where it names none, or one that nobody
 /// has made: then the name is a label.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Groups {
     pub(crate) budget: Option<Arc<Terms>>,
     pub(crate) team: Option<Arc<Terms>>,

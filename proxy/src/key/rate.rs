@@ -40,7 +40,8 @@ pub(crate) struct Rates {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllRates {
     usual: Option<Arc<Rates>>,
-    models: BTreeMap<String, Arc<Rates>>,
+    /// None where no model has a limit of its own, as of most keys.
+    models: Option<Arc<BTreeMap<String, Arc<Rates>>>>,
 }
 
 impl Rate {
@@ -110,14 +111,16 @@ impl AllRates {
         };
         let models = limits.model_rpm.keys().chain(limits.model_tpm.keys());
         let of_model = |model: &String| Some((model.clone(), of(Some(model))?));
+        let models: BTreeMap<_, _> = models.filter_map(of_model).collect();
         Self {
             usual: of(None),
-            models: models.filter_map(of_model).collect(),
+            models: (!models.is_empty()).then(|| Arc::new(models)),
         }
     }
 
     /// Of a call of this model.
     pub(crate) fn of(&self, model: &str) -> Option<&Arc<Rates>> {
-        self.models.get(model).or(self.usual.as_ref())
+        let of_model = self.models.as_ref().and_then(|models| models.get(model));
+        of_model.or(self.usual.as_ref())
     }
 }

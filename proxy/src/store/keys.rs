@@ -54,12 +54,10 @@ impl Store {
         .await
         .map_err(StoreError::while_doing("reading a key"))?;
         let Some(row) = row else { return Ok(None) };
-        let key = KeyRow::read(&row)?;
-        Ok(Some(Key {
-            value_ends_at: value_ends_at(&row)?,
-            seal: value_seal(&row)?,
-            ..key
-        }))
+        let mut key = KeyRow::read(&row)?;
+        key.value_ends_at = value_ends_at(&row)?;
+        key.seal = value_seal(&row)?;
+        Ok(Some(key))
     }
 
     /// The latest key of this hash that was deleted, and when.
@@ -139,13 +137,13 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
          updated_at_us = excluded.updated_at_us",
     )
     .bind(key.hash.to_string())
-    .bind(&key.key_name)
+    .bind(&*key.key_name)
     .bind(&key.alias)
     .bind(to_json(&key.models))
     .bind(key.max_budget.map(crate::money::NanoUsd::nanos))
     .bind(key.expires_at.map(|at| at.timestamp_micros()))
     .bind(i64::from(key.blocked))
-    .bind(to_json(&key.metadata))
+    .bind(key.metadata.as_str())
     .bind(key.key_type.as_str())
     .bind(to_json(&key.allowed_routes))
     .bind(to_json(&key.scopes))
@@ -155,7 +153,7 @@ pub(crate) async fn put(write: &mut AnyConnection, key: &Key) -> Result<(), Stor
     .bind(&key.team_id)
     .bind(key.created_at.timestamp_micros())
     .bind(key.updated_at.timestamp_micros())
-    .bind(key.account.to_string())
+    .bind(key.account().to_string())
     .bind(to_json(&key.limits))
     .bind(to_json(&key.aliases))
     .bind(key.soft_budget.map(crate::money::NanoUsd::nanos))

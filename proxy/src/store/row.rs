@@ -1,7 +1,7 @@
 //! Owns the translation between a row of `keys` and a `Key`. A row that cannot
 //! be read is an error, never a key with fewer rules.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,8 +10,8 @@ use sqlx::{FromRow, Row as _, any::AnyRow};
 use super::StoreError;
 use crate::{
     key::{
-        self, AllRates, Cidr, Groups, Key, KeyHash, KeyType, SHARED_ACCOUNTS_MAX, Scopes, Seal,
-        SharedAccount, Terms,
+        AllRates, Cidr, Groups, Key, KeyHash, KeyType, Metadata, Own, Rules, SHARED_ACCOUNTS_MAX,
+        Scopes, Seal, SharedAccount, Terms,
     },
     money::NanoUsd,
 };
@@ -98,41 +98,48 @@ impl KeyRow {
             team: terms(self.team_terms.as_ref()).ok_or_else(|| damaged("team"))?,
             user: terms(self.user_terms.as_ref()).ok_or_else(|| damaged("user"))?,
         };
-        let mut key = Key {
-            hash,
-            account,
-            value_ends_at: None,
-            seal: seal(self.seal.as_deref()).ok_or_else(|| damaged("seal"))?,
-            accounts: key::accounts(account, []),
-            shared_count: 0,
-            model_accounts: BTreeMap::new(),
-            rates: AllRates::default(),
+        let rules = Rules {
             limits: from_json(&self.limits).ok_or_else(|| damaged("limits"))?,
             models: from_json(&self.models).ok_or_else(|| damaged("models"))?,
             aliases: from_json(&self.aliases).ok_or_else(|| damaged("aliases"))?,
             soft_budget: self.soft_budget_nanousd.map(NanoUsd::from_nanos),
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
-            expires_at: match self.expires_at_us {
-                Some(at) => Some(instant(at).ok_or_else(|| damaged("expiry"))?),
-                None => None,
-            },
-            metadata: from_json(&self.metadata).ok_or_else(|| damaged("metadata"))?,
+            charged: Vec::new(),
+            shared_count: 0,
             key_type: KeyType::parse(&self.key_type).ok_or_else(|| damaged("key type"))?,
             allowed_routes: from_json(&self.allowed_routes).ok_or_else(|| damaged("routes"))?,
             // A name that is not known is damage: without it the key would
             // have fewer scopes, and with none of them it would call models.
             scopes: scopes(&self.scopes).ok_or_else(|| damaged("scopes"))?,
             allowed_cidrs: cidrs(&self.allowed_cidrs).ok_or_else(|| damaged("cidrs"))?,
-            created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
-            updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
-            key_name: self.key_name,
-            alias: self.alias,
-            blocked: self.blocked != 0,
-            user_id: self.user_id,
             team_id: self.team_id,
             budget_id: self.budget_id,
             groups,
         };
+        let own = Own {
+            account: None,
+            value_ends_at: None,
+            seal: seal(self.seal.as_deref()).ok_or_else(|| damaged("seal"))?,
+            alias: self.alias,
+            metadata: Metadata::parse(&self.metadata).ok_or_else(|| damaged("metadata"))?,
+            user_id: self.user_id,
+            budgets: None,
+            rules: Arc::new(rules),
+        };
+        let mut key = Key {
+            hash,
+            key_name: self.key_name.into(),
+            expires_at: match self.expires_at_us {
+                Some(at) => Some(instant(at).ok_or_else(|| damaged("expiry"))?),
+                None => None,
+            },
+            created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
+            updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
+            blocked: self.blocked != 0,
+            rates: AllRates::default(),
+            own: Arc::new(own),
+        };
+        key.keep_account(account);
         key.charge_to(shared);
         Ok(key)
     }

@@ -5,11 +5,12 @@
 use std::collections::VecDeque;
 use std::fs;
 
+use chrono::{DateTime, TimeDelta};
 use serde_json::json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
-use crate::key::{Cache, Key, SharedAccount, fixture};
+use crate::key::{Cache, Key, Metadata, SharedAccount, fixture};
 
 const PARALLEL: usize = 64;
 const NEED: NanoUsd = NanoUsd::MAX;
@@ -92,17 +93,37 @@ fn in_memory(keys: &[Arc<[AccountId]>], calls: usize) -> u64 {
     (cpu_ns("") - before) / counted
 }
 
-/// Calls through the ledger, one after the other in each of 64 tasks.
-fn run(callers: &Runtime, ledger: &Ledger, keys: &Arc<Vec<Arc<[AccountId]>>>, calls: usize) {
+/// Calls to come. Their ids are of the kind that the gateway makes, whose making
+/// is not the ledger's.
+fn ids(count: usize) -> Arc<Vec<Uuid>> {
+    Arc::new((0..count).map(|_| Uuid::now_v7()).collect())
+}
+
+/// These calls through the ledger, one after the other in each of 64 tasks.
+fn run(
+    callers: &Runtime,
+    ledger: &Ledger,
+    keys: &Arc<Vec<Arc<[AccountId]>>>,
+    ids: &Arc<Vec<Uuid>>,
+) {
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..PARALLEL {
-        let (ledger, keys) = (ledger.clone(), Arc::clone(keys));
+        let (ledger, keys, ids) = (ledger.clone(), Arc::clone(keys), Arc::clone(ids));
         let work = async move {
-            for at in (task..calls).step_by(PARALLEL) {
+            for at in (task..ids.len()).step_by(PARALLEL) {
                 let key = &keys[at * 7_919 % keys.len()];
                 let hold = loop {
                     let need = NanoUsd::from_nanos(1_000);
-                    match ledger.hold(call_of(key), need).await {
+                    let call = Call {
+                        request_id: ids[at],
+                        accounts: Arc::clone(key),
+                        model: "demo".to_owned(),
+                        deployment_id: "test".to_owned(),
+                        price: Some(Price::default()),
+                        streamed: false,
+                        started_at: DateTime::UNIX_EPOCH,
+                    };
+                    match ledger.hold(call, need).await {
                         Ok(hold) => break hold,
                         // Faster than the disk: what a caller is told with a 503.
                         Err(HoldError::StoreUnavailable) => ledger.flush().await,
@@ -117,21 +138,46 @@ fn run(callers: &Runtime, ledger: &Ledger, keys: &Arc<Vec<Arc<[AccountId]>>>, ca
     callers.block_on(tasks.join_all());
 }
 
-/// Bytes a key in the cache takes, but for its strings.
-fn cached_key_bytes(count: usize) -> u64 {
+/// With nothing of its own but what it is charged to.
+fn plain_key(at: usize) -> Key {
+    let mut key: Key = fixture(&format!("sk-{at}"));
+    key.charge_to(shared().to_vec());
+    key
+}
+
+/// As an engine makes them for the callers of a role.
+fn issued_key(at: usize) -> Key {
+    let mut key = plain_key(at);
+    key.alias = Some(format!("vault-{at:027}"));
+    key.metadata = Metadata::parse(r#"{"vault_request_id":"0123"}"#).expect("an object");
+    key.expires_at = Some(key.created_at + TimeDelta::hours(1));
+    key.models = ["a", "b"].map(str::to_owned).to_vec();
+    key.max_budget = Some(NEED);
+    (key.limits.rpm, key.limits.tpm) = (Some(60), Some(100_000));
+    key.charge_to(shared().to_vec());
+    key
+}
+
+/// Bytes a key in the cache takes, but for its strings; and the cache, so that
+/// what it takes is not taken again.
+fn cached_key_bytes(count: usize, key: fn(usize) -> Key) -> (u64, Cache) {
     let cache = Cache::new();
     let before = resident_bytes();
     let runtime = runtime("cache", 1);
     let mut strings = 0;
     for at in 0..count {
-        let mut key: Key = fixture(&format!("sk-{at}"));
-        key.charge_to(shared().to_vec());
-        strings += key.key_name.capacity() as u64;
+        let key = key(at);
+        let texts = [&*key.key_name, key.alias.as_deref().unwrap_or_default()];
+        strings += texts.map(str::len).iter().sum::<usize>() as u64;
+        if !key.metadata.is_empty() {
+            strings += key.metadata.as_str().len() as u64;
+        }
         let load = async { Ok::<_, StoreError>(Some(key)) };
         let found = runtime.block_on(cache.find(KeyHash::of(&format!("sk-{at}")), load));
         assert!(found.expect("loaded").is_some());
     }
-    resident_bytes().saturating_sub(before + strings) / count as u64
+    let bytes = resident_bytes().saturating_sub(before + strings);
+    (bytes / count as u64, cache)
 }
 
 #[test]
@@ -141,7 +187,10 @@ fn what_the_ledger_costs() {
         .as_deref()
         .map_or(640, |text| text.parse().expect("a number"));
     let keys = Arc::new(keys(if asked.is_some() { 10_000 } else { 50 }));
-    let cached_key_bytes = cached_key_bytes(keys.len() * 5);
+    // What is needed for it is in memory then.
+    cached_key_bytes(10, plain_key);
+    let (plain_key_bytes, _plain) = cached_key_bytes(keys.len() * 5, plain_key);
+    let (issued_key_bytes, _issued) = cached_key_bytes(keys.len() * 5, issued_key);
     let in_memory_ns = in_memory(&keys, calls * 10);
 
     let (writer, callers) = (runtime("ledger-writer", 1), runtime("ledger-callers", 2));
@@ -156,10 +205,11 @@ fn what_the_ledger_costs() {
         write.commit().await.expect("commit");
         bench
     });
-    run(&callers, &bench.ledger, &keys, keys.len());
+    run(&callers, &bench.ledger, &keys, &ids(keys.len()));
+    let ids = ids(calls);
     let read = || [cpu_ns("ledger-callers"), cpu_ns("")];
     let before = read();
-    run(&callers, &bench.ledger, &keys, calls);
+    run(&callers, &bench.ledger, &keys, &ids);
     writer.block_on(bench.ledger.drain());
     let [of_callers, of_all] = read();
     let a_call = |ns: u64| ns / calls as u64;
@@ -169,7 +219,8 @@ fn what_the_ledger_costs() {
             "in_memory_ns": in_memory_ns,
             "callers_ns": a_call(of_callers - before[0]),
             "with_store_ns": a_call(of_all - before[1]),
-            "cached_key_bytes": cached_key_bytes,
+            "cached_key_bytes": plain_key_bytes,
+            "issued_key_bytes": issued_key_bytes,
             "key_bytes": size_of::<Key>(),
             "account_bytes": size_of::<(AccountId, Account)>(),
         });

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::Entry;
-use crate::key::{Key, SharedAccount};
+use crate::key::{Key, Own, Rules, SharedAccount};
 
 /// Names the engine's request in a key's metadata; it joins with Vault's audit log.
 const VAULT_REQUEST_ID: &str = "vault_request_id";
@@ -24,11 +24,12 @@ impl Entry {
             actor,
             action,
             // The account's, which stays when the key is regenerated.
-            subject: format!("key {}", key.account),
+            subject: format!("key {}", key.account()),
             before: before.map(described),
             after: after.map(described),
             vault_request_id: key
                 .metadata
+                .entries()
                 .get(VAULT_REQUEST_ID)
                 .and_then(Value::as_str)
                 // PostgreSQL takes no such text.
@@ -42,37 +43,45 @@ impl Entry {
 fn described(key: &Key) -> Value {
     let Key {
         hash,
+        key_name,
+        expires_at,
+        created_at,
+        updated_at,
+        blocked,
+        // It follows from the rest.
+        rates: _,
+        own,
+    } = key;
+    let Own {
         account: _,
         // Of a value that is looked up, not of the key.
         value_ends_at: _,
         seal: _,
-        key_name,
         alias,
+        metadata,
+        user_id,
+        // They follow from the rest.
+        budgets: _,
+        rules,
+    } = &**own;
+    let Rules {
         models,
         aliases,
         soft_budget,
         max_budget,
         limits,
-        // These follow from the rest.
-        accounts: _,
+        // [`Key::shared`] tells of them.
+        charged: _,
         shared_count: _,
-        model_accounts: _,
-        rates: _,
-        expires_at,
-        blocked,
-        metadata,
         key_type,
         allowed_routes,
         scopes,
         allowed_cidrs,
-        user_id,
         team_id,
         budget_id,
         // Of others, which have rows of their own.
         groups: _,
-        created_at,
-        updated_at,
-    } = key;
+    } = &**rules;
     let pair = |account: &SharedAccount| json!([account.scope.as_str(), &*account.id]);
     json!({
         "hash": hash.to_string(),
@@ -85,7 +94,7 @@ fn described(key: &Key) -> Value {
         "limits": limits,
         "expires": expires_at,
         "blocked": blocked,
-        "metadata": metadata,
+        "metadata": metadata.entries(),
         "key_type": key_type.as_str(),
         "allowed_routes": allowed_routes,
         "scopes": scopes,

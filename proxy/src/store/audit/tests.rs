@@ -5,7 +5,7 @@ use chrono::DateTime;
 use serde_json::json;
 
 use super::{Entry, append, verify, verify::Chain};
-use crate::key::fixture;
+use crate::key::{Metadata, fixture};
 use crate::store::Store;
 use crate::store::testing::{Database, on_both};
 
@@ -81,7 +81,7 @@ async fn a_row_of_a_key_tells_what_changed_and_no_secret() {
     let store = database.open().await;
     let mut before = fixture("sk-secret-of-the-test");
     let named = json!({"vault_request_id": "r-1"});
-    before.metadata = named.as_object().unwrap().clone();
+    before.metadata = Metadata::from(named.as_object().unwrap());
     let mut after = before.clone();
     after.blocked = true;
     let change = (Some(&before), Some(&after));

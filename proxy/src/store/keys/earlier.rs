@@ -29,7 +29,7 @@ pub(crate) async fn replace(
     sqlx::query(
         "UPDATE earlier_keys SET ends_at_us = $2 WHERE account_hash = $1 AND ends_at_us > $2",
     )
-    .bind(key.account.to_string())
+    .bind(key.account().to_string())
     .bind(ends_at_us)
     .execute(&mut *write)
     .await
@@ -38,7 +38,7 @@ pub(crate) async fn replace(
         "INSERT INTO earlier_keys (hash, account_hash, ends_at_us, seal) VALUES ($1, $2, $3, $4)",
     )
     .bind(replaced.hash.to_string())
-    .bind(key.account.to_string())
+    .bind(key.account().to_string())
     .bind(ends_at_us)
     .bind(replaced.seal.map(|seal| seal.to_string()))
     .execute(write)
