@@ -75,6 +75,13 @@ pub(crate) enum HoldError {
     StoreUnavailable,
 }
 
+/// Whether the accounts of a call are those of the windows of this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Windows {
+    Known,
+    Unknown,
+}
+
 /// The ledger of this process. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Shared>);
@@ -148,13 +155,16 @@ impl Ledger {
         if call.accounts.is_empty() && !self.0.store.is_well() {
             return Err(HoldError::StoreUnavailable);
         }
-        call.accounts = self.current(&call.accounts).await?;
+        let given = Arc::clone(&call.accounts);
         let (started, mut tries) = (Instant::now(), 0);
-        let mut patient_until = None;
+        let (mut windows, mut patient_until) = (Windows::Unknown, None);
         loop {
             let is_last = patient_until.is_some_and(|until| until <= Instant::now());
-            let now = self.0.now();
-            let (process, taken) = self.0.take(&call.accounts, upper, now);
+            let Some((process, taken)) = self.0.take(&call.accounts, upper, windows) else {
+                call.accounts = self.current(&given).await?;
+                windows = Windows::Known;
+                continue;
+            };
             let refusing = match taken {
                 TakeAll::Held => {
                     let reserved = Reserved::whole(&self.0, &call.accounts, upper, process);
@@ -162,6 +172,7 @@ impl Ledger {
                 }
                 TakeAll::Unknown(at) => {
                     self.load(&call.accounts[at]).await?;
+                    windows = Windows::Unknown;
                     continue;
                 }
                 TakeAll::Refused(at) => at,
@@ -362,10 +373,15 @@ impl Shared {
         }
     }
 
-    /// With the name under which this process has what was taken.
-    fn take(&self, ids: &[AccountId], need: NanoUsd, now: Duration) -> (Uuid, TakeAll) {
+    /// With the name under which this process has what was taken. None where it has
+    /// to be known first which windows of its budgets the call is charged to.
+    fn take(&self, ids: &[AccountId], need: NanoUsd, windows: Windows) -> Option<(Uuid, TakeAll)> {
+        let now = self.now();
         let mut books = self.books();
-        (books.process(), books.take(ids, need, now))
+        if windows == Windows::Unknown && books.has_windows() {
+            return None;
+        }
+        Some((books.process(), books.take(ids, need, now)))
     }
 
     fn give_back(&self, process: Uuid, account: &AccountId, amount: NanoUsd) {

@@ -5,8 +5,11 @@
 //! to post and what to give back; the ledger carries that to the store and
 //! tells it the answer. `held ≤ allotted` is true after every call.
 
+mod burn;
+
 use std::time::Duration;
 
+use self::burn::{Burn, Moment};
 use crate::key::Period;
 use crate::money::NanoUsd;
 
@@ -15,31 +18,35 @@ use crate::money::NanoUsd;
 pub(crate) const IDLE: Duration = Duration::from_secs(2);
 /// A spent account asks the store once a second at most.
 const REFUSAL_LIFE: Duration = Duration::from_secs(1);
-/// Settlements a second from which claiming ahead is worth what a crash would
-/// post too much.
-const BUSY_SETTLES: u32 = 10;
 /// Claiming ahead takes at most this part of what is left, so that it shrinks
 /// as the limit comes near.
 pub(crate) const AHEAD_DIVISOR: i64 = 8;
 
-/// One account as one process sees it.
+/// One account as one process sees it. There are as many as keys that call, so
+/// it is kept small.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Account {
     limit: Option<NanoUsd>,
-    period: Option<Period>,
     posted: NanoUsd,
-    /// The part of it that is not in the store yet.
+    /// The part of it that is not in the store yet; where others share the store.
     unposted: NanoUsd,
     allotted: NanoUsd,
     held: NanoUsd,
     /// The part of it that is held by calls which wait for an answer to a claim.
     pending: NanoUsd,
     burn: Burn,
-    touched: Duration,
+    touched: Moment,
+    changes: u64,
+    rare: Option<Box<Rare>>,
+}
+
+/// What is true of few accounts.
+#[derive(Debug, Clone, Default)]
+struct Rare {
+    period: Option<Period>,
     /// When something was last asked for ahead and has not been answered.
     asked_ahead: Option<Duration>,
     refusal: Option<Refusal>,
-    changes: u64,
 }
 
 /// What the store says of an account.
@@ -77,30 +84,21 @@ struct Refusal {
     until: Duration,
 }
 
-/// Settlements and their cost in the second under way and in the one before.
-#[derive(Debug, Clone, Copy, Default)]
-struct Burn {
-    since: Duration,
-    settles: u32,
-    spent: NanoUsd,
-    before_settles: u32,
-    before_spent: NanoUsd,
-}
-
 impl Account {
     pub(crate) fn new(standing: Standing, now: Duration) -> Self {
-        Self {
+        let mut account = Self {
             limit: standing.limit,
-            period: standing.period,
             posted: standing.posted,
-            touched: now,
+            touched: Moment::from(now),
             ..Self::default()
-        }
+        };
+        account.period_changed(standing.period);
+        account
     }
 
     /// Tries to hold `need` from what is allotted already.
     pub(crate) fn take(&mut self, need: NanoUsd, now: Duration) -> Take {
-        self.touched = now;
+        self.touched = Moment::from(now);
         // A call that costs nothing needs no allotment, but a spent account
         // admits no call at all (LiteLLM: spend at or above the cap).
         let is_spent = self.limit.is_some_and(|limit| self.posted >= limit);
@@ -127,13 +125,13 @@ impl Account {
         }
         let missing = need.saturating_sub(free);
         let refused = |refusal: Refusal| now < refusal.until && missing >= refusal.amount;
-        if self.refusal.is_some_and(refused) {
+        if self.refusal().is_some_and(refused) {
             return Take::Refused;
         }
         self.held = self.allotted;
         let ahead = self.ahead(missing, now);
         if ahead > NanoUsd::ZERO {
-            self.asked_ahead = Some(now);
+            self.rare().asked_ahead = Some(now);
         }
         Take::Short {
             partial: free,
@@ -145,9 +143,11 @@ impl Account {
     /// The store granted `amount`; the request that asked holds `missing` of it.
     pub(crate) fn granted(&mut self, amount: NanoUsd, missing: NanoUsd, standing: Standing) {
         self.limit = standing.limit;
-        self.refusal = None;
+        self.forget_refusal();
         if amount > missing {
-            self.asked_ahead = None;
+            if let Some(rare) = &mut self.rare {
+                rare.asked_ahead = None;
+            }
             // Who was refused because of it finds it here.
             self.change();
         }
@@ -170,8 +170,8 @@ impl Account {
             return;
         }
         let smaller = |refusal: Refusal| refusal.until > now && refusal.amount < missing;
-        if !self.refusal.is_some_and(smaller) {
-            self.refusal = Some(Refusal {
+        if !self.refusal().is_some_and(smaller) {
+            self.rare().refusal = Some(Refusal {
                 amount: missing,
                 until: now + REFUSAL_LIFE,
             });
@@ -224,7 +224,7 @@ impl Account {
     /// Replaces a hold by what the request cost. Answers how much allotment
     /// leaves this process with the posting.
     pub(crate) fn settle(&mut self, held: NanoUsd, actual: NanoUsd, now: Duration) -> NanoUsd {
-        self.touched = now;
+        self.touched = Moment::from(now);
         self.held = self.held.saturating_sub(held);
         self.posted = self.posted.saturating_add(actual);
         self.unposted = self.unposted.saturating_add(actual);
@@ -277,7 +277,7 @@ impl Account {
 
     /// [`Account::give_back_all`] where nothing has happened for [`IDLE`].
     pub(crate) fn sweep(&mut self, now: Duration) -> NanoUsd {
-        if now.saturating_sub(self.touched) < IDLE {
+        if self.touched.until(now) < IDLE {
             return NanoUsd::ZERO;
         }
         self.give_back_all()
@@ -297,12 +297,14 @@ impl Account {
     }
 
     pub(crate) fn period_changed(&mut self, period: Option<Period>) {
-        self.period = period;
+        if period.is_some() || self.rare.is_some() {
+            self.rare().period = period;
+        }
     }
 
     /// Nothing is allotted, so the account can be forgotten and loaded again.
     pub(crate) fn is_idle_since(&self, idle: Duration, now: Duration) -> bool {
-        self.allotted == NanoUsd::ZERO && now.saturating_sub(self.touched) >= idle
+        self.allotted == NanoUsd::ZERO && self.touched.until(now) >= idle
     }
 
     /// Settled so far, postings under way included.
@@ -315,7 +317,7 @@ impl Account {
     }
 
     pub(crate) fn period(&self) -> Option<Period> {
-        self.period
+        self.rare.as_ref().and_then(|rare| rare.period)
     }
 
     /// Set aside by calls of this process that are under way.
@@ -349,15 +351,30 @@ impl Account {
         self.limit.is_some_and(|limit| total > limit)
     }
 
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        self.rare.as_ref().and_then(|rare| rare.refusal)
+    }
+
+    fn forget_refusal(&mut self) {
+        if let Some(rare) = &mut self.rare {
+            rare.refusal = None;
+        }
+    }
+
     fn change(&mut self) {
         self.changes += 1;
-        self.refusal = None;
+        self.forget_refusal();
     }
 
     /// Once for all the calls that find nothing left while the store answers.
     fn ahead(&self, missing: NanoUsd, now: Duration) -> NanoUsd {
         let is_recent = |asked| now.saturating_sub(asked) < REFUSAL_LIFE;
-        if self.asked_ahead.is_some_and(is_recent) {
+        let asked = self.rare.as_ref().and_then(|rare| rare.asked_ahead);
+        if asked.is_some_and(is_recent) {
             return NanoUsd::ZERO;
         }
         let burn = self.burn.a_second(now);
@@ -370,39 +387,6 @@ impl Account {
             .saturating_add(missing);
         let left = limit.saturating_sub(used);
         burn.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
-    }
-}
-
-impl Burn {
-    fn add(&mut self, amount: NanoUsd, now: Duration) {
-        let age = now.saturating_sub(self.since);
-        if age >= Duration::from_secs(1) {
-            let is_recent = age < Duration::from_secs(2);
-            let (settles, spent) = if is_recent {
-                (self.settles, self.spent)
-            } else {
-                (0, NanoUsd::ZERO)
-            };
-            *self = Self {
-                since: now,
-                settles: 0,
-                spent: NanoUsd::ZERO,
-                before_settles: settles,
-                before_spent: spent,
-            };
-        }
-        self.settles = self.settles.saturating_add(1);
-        self.spent = self.spent.saturating_add(amount);
-    }
-
-    /// What a busy account spends in a second; nothing for any other.
-    fn a_second(&self, now: Duration) -> NanoUsd {
-        let is_recent = now.saturating_sub(self.since) < Duration::from_secs(2);
-        if is_recent && self.before_settles >= BUSY_SETTLES {
-            self.before_spent
-        } else {
-            NanoUsd::ZERO
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! keeps it behind its lock and carries to the store what it asks for.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Books {
     /// By which name the store knows this process, and its allotments.
     process: Uuid,
     accounts: HashMap<AccountId, Account>,
+    /// How many of them count from zero again.
+    windowed: usize,
     /// Of the keys with budgets that count from zero again: one each, and one
     /// besides for each model with a budget of its own.
     current: HashMap<KeyHash, Vec<Current>>,
@@ -94,15 +97,30 @@ impl Books {
 
     /// Takes in an account unless it is there already.
     pub(super) fn insert(&mut self, id: AccountId, account: Account) {
-        self.accounts.entry(id).or_insert(account);
+        if let Entry::Vacant(place) = self.accounts.entry(id) {
+            self.windowed += usize::from(account.period().is_some());
+            place.insert(account);
+        }
     }
 
     pub(super) fn ids(&self) -> Vec<AccountId> {
         self.accounts.keys().cloned().collect()
     }
 
-    pub(super) fn retain(&mut self, keep: impl FnMut(&AccountId, &mut Account) -> bool) {
-        self.accounts.retain(keep);
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&AccountId, &mut Account) -> bool) {
+        let mut windowed = 0;
+        self.accounts.retain(|id, account| {
+            let is_kept = keep(id, account);
+            windowed += usize::from(is_kept && account.period().is_some());
+            is_kept
+        });
+        self.windowed = windowed;
+    }
+
+    /// Whether a budget that is known here counts from zero again. Where none does,
+    /// a call whose accounts are all known is charged to them as they are.
+    pub(super) fn has_windows(&self) -> bool {
+        self.windowed > 0
     }
 
     /// The accounts that a call of these is charged to now: in place of a budget
@@ -171,7 +189,9 @@ impl Books {
         }
         if let Some(account) = self.accounts.get_mut(id) {
             account.limit_changed(standing.limit);
+            self.windowed -= usize::from(account.period().is_some());
             account.period_changed(standing.period);
+            self.windowed += usize::from(account.period().is_some());
         }
     }
 
@@ -205,9 +225,9 @@ impl Books {
         let Some(mut short) = short else {
             return TakeAll::Held;
         };
-        for (id, amount) in ids.iter().zip(&held) {
+        for (id, amount) in held_of(ids, &held) {
             if let Some(account) = self.accounts.get_mut(id) {
-                account.claim_begun(*amount);
+                account.claim_begun(amount);
             }
         }
         short.held = held;
@@ -281,9 +301,9 @@ impl Books {
     /// What a call held while it claimed the rest is a hold like any other now, or
     /// is about to be released.
     pub(super) fn claim_ended(&mut self, ids: &[AccountId], partial: &Amounts) {
-        for (id, amount) in ids.iter().zip(partial) {
+        for (id, amount) in held_of(ids, partial) {
             if let Some(account) = self.accounts.get_mut(id) {
-                account.claim_ended(*amount);
+                account.claim_ended(amount);
             }
         }
     }
@@ -327,12 +347,21 @@ impl Books {
 
     /// Undoes a take that nobody has seen, which is no change.
     fn untake(&mut self, ids: &[AccountId], held: &Amounts) {
-        for (id, amount) in ids.iter().zip(held) {
+        for (id, amount) in held_of(ids, held) {
             if let Some(account) = self.accounts.get_mut(id) {
-                account.untake(*amount);
+                account.untake(amount);
             }
         }
     }
+}
+
+/// The accounts of which something is held, each with that.
+fn held_of<'a>(
+    ids: &'a [AccountId],
+    held: &Amounts,
+) -> impl Iterator<Item = (&'a AccountId, NanoUsd)> {
+    let all = ids.iter().zip(*held);
+    all.filter(|(_, amount)| *amount > NanoUsd::ZERO)
 }
 
 impl Default for Short {
