@@ -387,7 +387,9 @@ impl Writer {
 
     fn drop_owed(&mut self, count: usize) {
         let recorded = self.owed.drain(..count).collect::<Vec<_>>();
-        if let Some(shared) = self.shared.upgrade() {
+        // Elsewhere nobody asks what is not in the store yet.
+        let sharing = self.shared.upgrade().filter(|it| it.store.is_shared());
+        if let Some(shared) = sharing {
             let mut books = shared.books();
             for entry in recorded {
                 if let Entry::Post(posting) = entry {

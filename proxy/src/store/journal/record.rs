@@ -2,7 +2,7 @@
 //! that it changed stands after it. Lists without names, because a busy gateway
 //! writes thousands of rows a second.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use chrono::DateTime;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ struct Row<'a>(
 
 #[derive(Default)]
 struct Places<'a> {
-    of: BTreeMap<&'a AccountId, usize>,
+    of: HashMap<&'a AccountId, usize>,
     names: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 

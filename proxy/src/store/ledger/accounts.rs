@@ -5,7 +5,7 @@
 //! Every process locks them in the order of their names, so that none waits for
 //! another in a circle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 use sqlx::{Any, AnyConnection, Row as _};
@@ -22,7 +22,7 @@ type Name = (String, String);
 
 /// What is there of the accounts that were asked for.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Accounts(BTreeMap<AccountId, Row>);
+pub(in crate::store) struct Accounts(HashMap<AccountId, Row>);
 
 /// An account as it stands in the store, with what has been changed since.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,7 @@ impl Accounts {
             Database::Sqlite(_) => &READ_SQLITE,
             Database::Postgres(_) => &READ_POSTGRES,
         };
-        let mut found = BTreeMap::new();
+        let mut found = HashMap::new();
         for (size, names) in chunks(&in_order(accounts)) {
             let mut query = sqlx::query::<Any>(texts[size].as_str());
             for name in names {

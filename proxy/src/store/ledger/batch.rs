@@ -7,7 +7,7 @@
 mod in_journal;
 mod in_tables;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -59,7 +59,7 @@ fn rows(entries: &[Entry]) -> Vec<&UsageRow> {
 /// What a batch does to its accounts.
 #[derive(Default)]
 struct Changes {
-    of: BTreeMap<AccountId, Change>,
+    of: HashMap<AccountId, Change>,
     /// What goes off the estimates of processes that were taken for dead.
     late: Vec<Late>,
 }
@@ -93,7 +93,7 @@ impl Changes {
                 account,
                 amount,
             } => {
-                changes.release((process, *owner), account, *amount);
+                changes.add((process, *owner), account, 0, *amount);
                 Outcome::Returned
             }
             Entry::Claim(claim) => {
@@ -130,16 +130,23 @@ impl Changes {
     fn post(&mut self, process: Uuid, posting: &Posting) {
         let row = &posting.row;
         for (account, release) in row.accounts.iter().zip(posting.releases) {
-            let change = self.get(account);
-            change.posted_nanos = change.posted_nanos.saturating_add(row.cost.nanos());
-            self.release((process, posting.process), account, release);
+            let cost = row.cost.nanos();
+            self.add((process, posting.process), account, cost, release);
         }
     }
 
-    /// Takes an amount off the allotment of `owner`. Where that process was taken
-    /// for dead, its allotment has become an estimate, and it goes off that.
-    fn release(&mut self, (process, owner): (Uuid, Uuid), account: &AccountId, amount: NanoUsd) {
+    /// Posts so much, and takes an amount off the allotment of `owner`. Where that
+    /// process was taken for dead, its allotment has become an estimate, and it goes
+    /// off that.
+    fn add(
+        &mut self,
+        (process, owner): (Uuid, Uuid),
+        account: &AccountId,
+        posted_nanos: i64,
+        amount: NanoUsd,
+    ) {
         let change = self.get(account);
+        change.posted_nanos = change.posted_nanos.saturating_add(posted_nanos);
         if owner == process {
             change.released = change.released.saturating_add(amount);
         } else {

@@ -63,13 +63,17 @@ async fn change_books(
 }
 
 impl Changes {
-    /// By how much the allotments of this process grow, or shrink below zero.
+    /// By how much the allotments of this process grow, or shrink below zero. In one
+    /// order, as accounts are locked.
     fn moved(&self, rows: &mut Accounts) -> Vec<(&AccountId, i64)> {
-        self.of
+        let moved = self
+            .of
             .iter()
             .map(|(account, change)| (account, change.allotted.nanos() - change.released.nanos()))
-            .filter(|(account, moved)| *moved != 0 && rows.get(account).is_some())
-            .collect()
+            .filter(|(account, moved)| *moved != 0 && rows.get(account).is_some());
+        let mut moved = moved.collect::<Vec<_>>();
+        moved.sort_unstable();
+        moved
     }
 }
 
