@@ -73,9 +73,12 @@ static INSERT_ACCOUNTS: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(
 /// Rows a statement of [`record`], which has thousands.
 const SIZES: [usize; 3] = [64, 8, 1];
 
-/// As [`INSERT`], of rows that were committed before and may be there, on SQLite.
+/// As [`INSERT`], of rows that were committed before and may be there, on SQLite. A
+/// row that breaks a rule of the table fails as it does without `OR FAIL`, but SQLite
+/// need not copy each page that the statement changes so as to take back the rows
+/// before it alone: who records takes the whole transaction back.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let before = "INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens, \
+    let before = "INSERT OR FAIL INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens, \
         completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status, \
         started_at_us, finished_at_us) VALUES ";
     let after = " ON CONFLICT (request_id) DO NOTHING";
@@ -84,7 +87,7 @@ static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
 static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let before = "INSERT INTO usage_account (scope, subject, request_id) VALUES ";
+    let before = "INSERT OR FAIL INTO usage_account (scope, subject, request_id) VALUES ";
     let text = (before, ACCOUNT_COLUMNS, " ON CONFLICT DO NOTHING");
     texts(SIZES, Parameters::Plain, text)
 });
@@ -104,12 +107,16 @@ pub(super) async fn record(
     connection: &mut AnyConnection,
     rows: &[UsageRow],
 ) -> Result<(), sqlx::Error> {
-    for (size, rows) in in_sizes(rows) {
-        bound(RECORD[size].as_str(), rows.iter().map(Some))
+    let mut rows: Vec<&UsageRow> = rows.iter().collect();
+    // Then each page of the index by key, in which the rows of many keys are far
+    // apart, is read and written once.
+    rows.sort_by_key(|row| own_key(&row.accounts));
+    for (size, rows) in in_sizes(&rows) {
+        bound(RECORD[size].as_str(), rows.iter().copied().map(Some))
             .execute(&mut *connection)
             .await?;
     }
-    let accounts: Vec<_> = rows.iter().flat_map(shared).collect();
+    let accounts: Vec<_> = rows.iter().copied().flat_map(shared).collect();
     for (size, accounts) in in_sizes(&accounts) {
         bound_accounts(RECORD_ACCOUNTS[size].as_str(), accounts.iter().map(Some))
             .execute(&mut *connection)
