@@ -14,7 +14,8 @@
 #   rivals   processor time a call of LiteLLM, Portkey and litellm-rs
 #   scale    three gateways on one PostgreSQL beside one
 #   ledger   processor time a call, and memory a cached key
-# Without a name it runs all: less than 40 minutes with its builds, once what
+#   profile  where the processor time of a call goes, by perf and strace
+# Without a name it runs all but profile: less than 40 minutes with its builds, once what
 # scripts/servers.sh fetches is there. `gateway` is all but creds and ledger.
 # --write-docs puts what was measured into docs/performance.md and docs/scale.md;
 # without a name it measures nothing anew.
@@ -32,9 +33,9 @@ for name in "$@"; do
   case $name in
     --write-docs) write_docs=1 ;;
     gateway) names+=("${GATEWAY[@]}") ;;
-    creds | calls | streams | memory | budget | rivals | scale | ledger) names+=("$name") ;;
+    creds | calls | streams | memory | budget | rivals | scale | ledger | profile) names+=("$name") ;;
     *)
-      sed -n '2,22s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,23s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -61,6 +62,18 @@ build_gateway() {
   cargo build --release --locked --quiet -p llm-proxy -p load || return
   cp "$target/release/llm-proxy" "$target/release/load" "$out/bin/"
   postgres=$(scripts/servers.sh postgres)
+}
+
+# As a release, but with names and frame pointers, and linked in less time.
+build_profiled() {
+  need perf linux-perf
+  need strace strace
+  RUSTFLAGS="-C force-frame-pointers=yes" CARGO_PROFILE_RELEASE_STRIP=none \
+    CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=thin \
+    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo build --release --locked --quiet --target-dir "$target/profile" -p llm-proxy || return
+  mkdir -p "$out/profiled"
+  cp "$target/profile/release/llm-proxy" "$out/bin/load" "$out/profiled/"
 }
 
 # What does not install is left out, and its row says so.
@@ -91,8 +104,13 @@ for name in "${names[@]}"; do
     *)
       [ -n "$is_built" ] || timed "building the gateway" build_gateway || fail "the build failed"
       is_built=1
+      bin=$out/bin
       [ "$name" != rivals ] || obtain_rivals
-      timed "$name" python3 tests/bench/gateway.py "$name" --bin "$out/bin" --postgres "$postgres" \
+      if [ "$name" = profile ]; then
+        timed "building what is profiled" build_profiled || fail "the build failed"
+        bin=$out/profiled
+      fi
+      timed "$name" python3 tests/bench/gateway.py "$name" --bin "$bin" --postgres "$postgres" \
         --seconds "${WINDOW:-5}" "${rivals[@]}" "${options[@]}"
       ;;
   esac

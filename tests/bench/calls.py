@@ -33,15 +33,16 @@ ROWS = [
 ]
 
 
-def start_governed(stage, name):
-    """Ours on SQLite, and its keys with all limits, each of which has been called once."""
+def start_ours(stage, name):
+    """Ours on SQLite: one key without limits, and keys with all of them, each of which
+    has been called once."""
     gateway = stage.gateway("sqlite", f"sqlite://{stage.folder}/{name}.db")
-    keys = gateway.import_keys(governed=(GOVERNED, LIMITS))
+    keys = gateway.import_keys(plain=(1, {}), governed=(GOVERNED, LIMITS))
     gateway.start()
-    governed = gateway.contender("governed", keys["governed"])
+    plain, governed = (gateway.contender(name, keys[name]) for name in ("plain", "governed"))
     say("warming up: each key is called once")
     stage.measure("closed", governed, "--connections", 64, "--calls", GOVERNED)
-    return governed
+    return plain, governed
 
 
 def run(stage, figures, rounds, seconds):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import budget
 import calls
+import division
 import memory
 import rivals
 import scale
@@ -14,7 +15,8 @@ from measure import Figures, say
 from report import report
 from stage import CallsFailed, Stage
 
-PARTS = {"calls": calls, "streams": streams, "memory": memory, "budget": budget, "rivals": rivals, "scale": scale}
+PARTS = {"calls": calls, "streams": streams, "memory": memory, "budget": budget, "rivals": rivals, "scale": scale,
+         "profile": division}
 
 
 def main():

@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 
-from calls import start_governed
+from calls import start_ours
 from measure import free_port, say, tree_resident_mib
 from report import Row
 from stage import GATEWAY_CORE, CallsFailed, Contender
@@ -72,7 +72,7 @@ RIVALS = {"LiteLLM": litellm, "Portkey": portkey, "litellm-rs": litellm_rs}
 
 def run(stage, figures, rounds, seconds, installed):
     stage.start_provider()
-    governed = start_governed(stage, "rivals")
+    _, governed = start_ours(stage, "rivals")
     rivals, missing = begin(stage, installed)
     for _ in figures.rounds(rounds):
         figures.add("cpu", "governed", closed(stage, governed, seconds)["cpu_us"])

@@ -1,7 +1,7 @@
 """Streamed calls: when their first event comes, and what an event costs. The
 provider sends one every 10 ms; each key has all limits, and usage is metered."""
 
-from calls import start_governed
+from calls import start_ours
 from report import Row
 
 COUNTS = (64, 256)
@@ -17,7 +17,7 @@ ROWS = [
 
 def run(stage, figures, rounds, seconds):
     direct, nginx = stage.start_provider(), stage.start_nginx()
-    governed = start_governed(stage, "streams")
+    _, governed = start_ours(stage, "streams")
     for number in figures.rounds(rounds):
         contenders = [nginx, governed] if number % 2 == 0 else [governed, nginx]
         for count in COUNTS:
