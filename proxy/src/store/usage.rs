@@ -38,36 +38,67 @@ pub(crate) struct UsageRow {
     pub(crate) finished_at: DateTime<Utc>,
 }
 
+#[cfg(test)]
+impl UsageRow {
+    /// A call of a test that ended at once.
+    pub(crate) fn of_test(accounts: Arc<[AccountId]>, cost: NanoUsd) -> Self {
+        let now = Utc::now();
+        Self {
+            request_id: Uuid::now_v7(),
+            accounts,
+            model: "demo".to_owned(),
+            deployment_id: "test".to_owned(),
+            usage: Usage::default(),
+            cost,
+            estimated: false,
+            streamed: false,
+            status: 200,
+            started_at: now,
+            finished_at: now,
+        }
+    }
+}
+
+/// In the order in which [`bound`] binds them.
+macro_rules! columns {
+    () => {
+        "request_id, key_hash, model, deployment_id, prompt_tokens, completion_tokens, \
+         cached_tokens, cost_nanousd, estimated, streamed, status, started_at_us, finished_at_us"
+    };
+}
 const COLUMNS: usize = 13;
+
+/// In the order in which [`bound_accounts`] binds them.
+macro_rules! account_columns {
+    () => {
+        "scope, subject, request_id"
+    };
+}
 const ACCOUNT_COLUMNS: usize = 3;
 
 static INSERT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
-    filled::texts(
-        "WITH new (request_id, key_hash, model, deployment_id, prompt_tokens, completion_tokens,
-             cached_tokens, cost_nanousd, estimated, streamed, status, started_at_us,
-             finished_at_us) AS (VALUES ",
-        COLUMNS,
-        ")
-         INSERT INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens,
-             completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status,
-             started_at_us, finished_at_us)
-         SELECT request_id, key_hash, model, deployment_id, prompt_tokens, completion_tokens,
-             cached_tokens, cost_nanousd, estimated, streamed, status, started_at_us,
-             finished_at_us
-         FROM new WHERE request_id IS NOT NULL
-         ON CONFLICT (request_id) DO NOTHING RETURNING request_id",
-    )
+    let before = concat!("WITH new (", columns!(), ") AS (VALUES ");
+    let after = concat!(
+        ") INSERT INTO usage (",
+        columns!(),
+        ") SELECT ",
+        columns!(),
+        " FROM new WHERE request_id IS NOT NULL
+          ON CONFLICT (request_id) DO NOTHING RETURNING request_id"
+    );
+    filled::texts(before, COLUMNS, after)
 });
 
 static INSERT_ACCOUNTS: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
-    filled::texts(
-        "WITH new (scope, subject, request_id) AS (VALUES ",
-        ACCOUNT_COLUMNS,
-        ")
-         INSERT INTO usage_account (scope, subject, request_id)
-         SELECT scope, subject, request_id FROM new WHERE request_id IS NOT NULL
-         ON CONFLICT DO NOTHING",
-    )
+    let before = concat!("WITH new (", account_columns!(), ") AS (VALUES ");
+    let after = concat!(
+        ") INSERT INTO usage_account (",
+        account_columns!(),
+        ") SELECT ",
+        account_columns!(),
+        " FROM new WHERE request_id IS NOT NULL ON CONFLICT DO NOTHING"
+    );
+    filled::texts(before, ACCOUNT_COLUMNS, after)
 });
 
 /// Rows a statement of [`record`], which has thousands.
@@ -78,18 +109,20 @@ const SIZES: [usize; 3] = [64, 8, 1];
 /// need not copy each page that the statement changes so as to take back the rows
 /// before it alone: who records takes the whole transaction back.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let before = "INSERT OR FAIL INTO usage (request_id, key_hash, model, deployment_id, prompt_tokens, \
-        completion_tokens, cached_tokens, cost_nanousd, estimated, streamed, status, \
-        started_at_us, finished_at_us) VALUES ";
+    let before = concat!("INSERT OR FAIL INTO usage (", columns!(), ") VALUES ");
     let after = " ON CONFLICT (request_id) DO NOTHING";
     texts(SIZES, Parameters::Plain, (before, COLUMNS, after))
 });
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
 static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let before = "INSERT OR FAIL INTO usage_account (scope, subject, request_id) VALUES ";
-    let text = (before, ACCOUNT_COLUMNS, " ON CONFLICT DO NOTHING");
-    texts(SIZES, Parameters::Plain, text)
+    let before = concat!(
+        "INSERT OR FAIL INTO usage_account (",
+        account_columns!(),
+        ") VALUES "
+    );
+    let after = " ON CONFLICT DO NOTHING";
+    texts(SIZES, Parameters::Plain, (before, ACCOUNT_COLUMNS, after))
 });
 
 static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {

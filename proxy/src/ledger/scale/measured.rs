@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use chrono::Utc;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::{Layer, Registry};
 use uuid::Uuid;
@@ -15,7 +14,6 @@ use super::{LARGE, say};
 use crate::key::{AccountId, KeyHash, SharedAccount, SharedScope, accounts};
 use crate::ledger::entry::{Claim, Entry, NOTHING, Posting};
 use crate::money::NanoUsd;
-use crate::price::Usage;
 use crate::store::ledger::process::register;
 use crate::store::ledger::{apply, set_limit};
 use crate::store::testing::{Database, KIND, Kind, on_both};
@@ -99,21 +97,8 @@ impl Bench {
         for (release, _) in releases.iter_mut().zip(of.iter()) {
             *release = amount();
         }
-        let row = UsageRow {
-            request_id: Uuid::new_v4(),
-            accounts: Arc::clone(of),
-            model: "demo".to_owned(),
-            deployment_id: "test".to_owned(),
-            usage: Usage::default(),
-            cost: amount(),
-            estimated: false,
-            streamed: false,
-            status: 200,
-            started_at: Utc::now(),
-            finished_at: Utc::now(),
-        };
         Entry::Post(Box::new(Posting {
-            row,
+            row: UsageRow::of_test(Arc::clone(of), amount()),
             process: self.process,
             releases,
         }))

@@ -8,7 +8,7 @@ mod lives;
 
 use super::*;
 use crate::key::SharedAccount;
-use crate::ledger::entry::{Claim, NOTHING, Outcome, Posting};
+use crate::ledger::entry::{Claim, Entry, NOTHING, Outcome, Posting};
 use crate::store::ledger::apply;
 use crate::store::usage::UsageRow;
 
@@ -78,7 +78,7 @@ impl Case {
         for amount in releases.iter_mut().take(self.accounts.len()) {
             *amount = NanoUsd::from_nanos(held);
         }
-        let row = row_of(Uuid::new_v4(), &self.accounts, cost);
+        let row = UsageRow::of_test(Arc::clone(&self.accounts), NanoUsd::from_nanos(cost));
         let process = self.process;
         Entry::Post(Box::new(Posting {
             row,
@@ -107,22 +107,6 @@ impl Case {
             assert_eq!(found, (posted, allotted), "{account} of seed {seed}");
         }
         self.bench.check().await;
-    }
-}
-
-fn row_of(request_id: Uuid, accounts: &Arc<[AccountId]>, cost: i64) -> UsageRow {
-    UsageRow {
-        request_id,
-        accounts: Arc::clone(accounts),
-        model: "demo".to_owned(),
-        deployment_id: "test".to_owned(),
-        usage: Usage::default(),
-        cost: NanoUsd::from_nanos(cost),
-        estimated: false,
-        streamed: false,
-        status: 200,
-        started_at: Utc::now(),
-        finished_at: Utc::now(),
     }
 }
 

@@ -212,8 +212,11 @@ impl Life {
             _ => {
                 let actual = self.random.amount(150);
                 hold.settle(cost(actual));
-                self.settled
-                    .push(row_of(call.request_id, &call.accounts, actual));
+                let accounts = Arc::clone(&call.accounts);
+                self.settled.push(UsageRow {
+                    request_id: call.request_id,
+                    ..UsageRow::of_test(accounts, NanoUsd::from_nanos(actual))
+                });
                 actual
             }
         };
