@@ -27,6 +27,7 @@ mod shared_budgets;
 pub(crate) mod spend_logs;
 pub(crate) mod spend_report;
 mod trail;
+mod values;
 mod view;
 
 use std::future::Future;

@@ -11,8 +11,9 @@ use sqlx::AnyConnection;
 
 use super::{
     asked::instant,
-    fields::{self, Fields, IGNORED, printable},
+    fields::{Fields, IGNORED},
     limits,
+    values::{budget, printable, text},
 };
 use crate::{
     clock::Clock,
@@ -141,7 +142,7 @@ pub(crate) fn read(row: &Map<String, Value>, now: DateTime<Utc>) -> Result<Impor
     let mut key = Key::new(hash, key_name(row), created_at);
     key.updated_at = now;
     key.expires_at = time(row, "expires")?;
-    key.alias = match fields::text("key_alias", row.get("key_alias").unwrap_or(&Value::Null)) {
+    key.alias = match text("key_alias", row.get("key_alias").unwrap_or(&Value::Null)) {
         Ok(alias) => alias,
         Err(_) => {
             left_out.push("key_alias".to_owned());
@@ -307,7 +308,7 @@ fn spent(row: &Map<String, Value>, key: &Key, now: DateTime<Utc>) -> Result<Nano
     if key.limits.budget_duration.is_some() && reset_at.is_some_and(|at| at <= now) {
         return Ok(NanoUsd::ZERO);
     }
-    let spent = fields::budget(row.get("spend").unwrap_or(&Value::Null));
+    let spent = budget(row.get("spend").unwrap_or(&Value::Null));
     let spent = spent.map_err(|_: ApiError| "spend must be a non-negative number of USD")?;
     Ok(spent.unwrap_or(NanoUsd::ZERO))
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::{answer, change, fields::only, key_not_found, named_key, read_body, trail, view};
+use super::{answer, change, key_not_found, named_key, read_body, trail, values::only, view};
 use crate::{
     app::AppState,
     auth::Admitted,

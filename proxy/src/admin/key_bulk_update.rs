@@ -8,9 +8,8 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer, change,
-    fields::{Fields, only},
-    key_not_found, key_update, named_key, read_body, view,
+    answer, change, fields::Fields, key_not_found, key_update, named_key, read_body, values::only,
+    view,
 };
 use crate::{app::AppState, auth::Admitted, error::ApiError};
 

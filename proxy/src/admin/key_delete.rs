@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
-use super::{answer, change, fields::only, read_body, trail};
+use super::{answer, change, read_body, trail, values::only};
 use crate::{
     app::AppState,
     auth::{Admitted, Caller},

@@ -11,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::{
     answer, change,
     duration::Span,
-    fields::only,
     key_delete::{self, KEYS_MAX},
     read_body,
+    values::only,
 };
 use crate::{app::AppState, error::ApiError};
 

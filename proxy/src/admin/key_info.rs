@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{answer, fields::only, read_body, view};
+use super::{answer, read_body, values::only, view};
 use crate::{
     app::AppState,
     auth::{Admitted, Caller, Peer, authenticate, authorize_data_plane},

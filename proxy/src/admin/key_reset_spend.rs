@@ -8,11 +8,10 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer, change,
-    fields::{budget, only},
-    key_not_found,
+    answer, change, key_not_found,
     limits::spend_account,
     named_key, read_body, trail,
+    values::{budget, only},
 };
 use crate::{
     app::AppState,

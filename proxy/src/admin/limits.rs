@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use sqlx::AnyConnection;
 
 pub(super) use self::shown::{Used, current, model_budgets_shown, show, spend_account, used};
-use super::fields::{budget, printable};
+use super::values::{budget, printable};
 use crate::{
     clock::Clock,
     error::ApiError,

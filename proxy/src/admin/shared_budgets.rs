@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use sqlx::AnyConnection;
 
 use super::{
-    fields::{budget, printable},
     trail,
+    values::{budget, printable},
     view::{self, time},
 };
 use crate::{

@@ -9,9 +9,8 @@ use axum::{
 use super::{change, id_field, update::missing, view};
 use crate::{
     admin::{
-        answer, change as run,
-        fields::{only, text},
-        read_body,
+        answer, change as run, read_body,
+        values::{only, text},
     },
     app::AppState,
     error::ApiError,

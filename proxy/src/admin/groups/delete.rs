@@ -12,9 +12,8 @@ use sqlx::AnyConnection;
 use super::{KEYS_MAX, change, not_found, update::missing, view};
 use crate::{
     admin::{
-        answer, change as run,
-        fields::{list, only, text},
-        key_delete, read_body, trail,
+        answer, change as run, key_delete, read_body, trail,
+        values::{list, only, text},
     },
     app::AppState,
     auth::{Admitted, Caller},

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::id_field;
 use crate::{
     admin::{
-        fields::{IGNORED, budget, flag, list, object, says_nothing, soft_budget, text, unknown},
+        fields::IGNORED,
         limits::LimitFields,
+        values::{budget, flag, list, object, says_nothing, soft_budget, text, unknown},
     },
     error::ApiError,
     key::{Group, GroupKind, Terms},

@@ -12,9 +12,9 @@ use url::form_urlencoded;
 use super::{id_field, not_found, view};
 use crate::{
     admin::{
-        answer,
-        fields::{list, only},
-        read_body, view as key_view,
+        answer, read_body,
+        values::{list, only},
+        view as key_view,
     },
     app::AppState,
     error::ApiError,

@@ -11,8 +11,9 @@ use super::{change, fields::GroupFields, new::add, view};
 use crate::{
     admin::{
         answer, change as run,
-        fields::{Fields, IGNORED, flag, says_nothing},
+        fields::{Fields, IGNORED},
         key_generate, read_body, shared_budgets,
+        values::{flag, says_nothing},
         view::Spend,
     },
     app::AppState,
