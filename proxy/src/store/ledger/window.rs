@@ -20,11 +20,20 @@ pub(crate) fn decided(
     period: Option<Period>,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = AccountId> {
-    let windows = period
+    windows(budget, period, now)
+        .chain([budget.clone()])
+        .map(AccountId::Shared)
+}
+
+fn windows(
+    budget: &SharedAccount,
+    period: Option<Period>,
+    now: DateTime<Utc>,
+) -> impl Iterator<Item = SharedAccount> {
+    period
         .into_iter()
-        .flat_map(move |period| period.windows(now));
-    let windows = windows.map(move |window| budget.during(window));
-    windows.chain([budget.clone()]).map(AccountId::Shared)
+        .flat_map(move |period| period.windows(now))
+        .map(move |window| budget.during(window))
 }
 
 /// Defines a budget, or defines it anew. Answers what [`decided`] says where
@@ -52,13 +61,10 @@ pub(crate) async fn define(
     .execute(&mut *connection)
     .await
     .map_err(failed())?;
-    for window in period
-        .into_iter()
-        .flat_map(move |period| period.windows(now))
-    {
+    for window in windows(budget, period, now) {
         sqlx::query("UPDATE account SET limit_nanousd = $3 WHERE scope = $1 AND subject = $2")
-            .bind(budget.scope.as_str())
-            .bind(budget.during(window).subject())
+            .bind(window.scope.as_str())
+            .bind(window.subject())
             .bind(limit.map(NanoUsd::nanos))
             .execute(&mut *connection)
             .await
