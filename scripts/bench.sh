@@ -24,6 +24,8 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
 . "$repo/scripts/lib/say.sh"
+# shellcheck source=scripts/lib/named.sh
+. "$repo/scripts/lib/named.sh"
 cd "$repo"
 
 GATEWAY=(calls streams memory budget rivals scale)
@@ -64,14 +66,10 @@ build_gateway() {
   postgres=$(scripts/servers.sh postgres)
 }
 
-# As a release, but with names and frame pointers, and linked in less time.
 build_profiled() {
   need perf linux-perf
   need strace strace
-  RUSTFLAGS="-C force-frame-pointers=yes" CARGO_PROFILE_RELEASE_STRIP=none \
-    CARGO_PROFILE_RELEASE_DEBUG=line-tables-only CARGO_PROFILE_RELEASE_LTO=thin \
-    CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo build --release --locked --quiet --target-dir "$target/profile" -p llm-proxy || return
+  build_named "$target/profile" "-C force-frame-pointers=yes" || return
   mkdir -p "$out/profiled"
   cp "$target/profile/release/llm-proxy" "$out/bin/load" "$out/profiled/"
 }

@@ -9,18 +9,13 @@ set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=scripts/lib/say.sh
 . "$repo/scripts/lib/say.sh"
+# shellcheck source=scripts/lib/named.sh
+. "$repo/scripts/lib/named.sh"
 cd "$repo"
 
 need valgrind valgrind
 need python3 python3
 target=${CARGO_TARGET_DIR:-$repo/target}/instructions
 
-# As a release, but with names for --profile, and linked in less time.
-build() {
-  CARGO_PROFILE_RELEASE_STRIP=none CARGO_PROFILE_RELEASE_DEBUG=line-tables-only \
-    CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-    cargo build --release --locked --quiet --target-dir "$target" -p llm-proxy
-}
-
-timed "building what is counted" build
+timed "building what is counted" build_named "$target"
 timed "counting" python3 tests/bench/instructions.py --json tests/instructions.json --bin "$target/release/llm-proxy" "$@"
