@@ -17,14 +17,15 @@ use tokio::task::JoinSet;
 /// 200 or 429. On a busy machine the store may be too slow for a hundred calls at
 /// once, and who is told so tries again.
 async fn status(gateway: &Gateway, key: &str, model: &str) -> u16 {
-    let mut answer = gateway.send(key, &prompt(model)).await.expect("an answer");
-    for _ in 0..20 {
-        if answer.status() != 503 {
-            break;
+    let mut tries = 0;
+    let answer = loop {
+        let answer = gateway.send(key, &prompt(model)).await.expect("an answer");
+        tries += 1;
+        if answer.status() != 503 || tries == 20 {
+            break answer;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        answer = gateway.send(key, &prompt(model)).await.expect("an answer");
-    }
+    };
     let status = answer.status().as_u16();
     let headers = answer.headers().clone();
     let text = answer.text().await.expect("a whole answer");
