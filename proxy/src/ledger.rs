@@ -17,10 +17,12 @@ mod hold;
 mod place;
 mod position;
 mod rates;
+mod refresh;
+mod shared;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -31,14 +33,15 @@ pub(crate) use self::hold::{Call, Hold, Settlement};
 pub(crate) use self::place::{Left, Place, PlaceError, RateExceeded};
 pub(crate) use self::position::Position;
 pub(crate) use self::rates::{Answer, Ask};
+pub(crate) use self::refresh::Refresh;
 
-use self::account::{Account, Standing};
+use self::account::Account;
 use self::books::{Books, TakeAll};
 use self::claim::{CLAIM_TIMEOUT, ClaimError, PATIENCE};
-use self::entry::{Amounts, Entry};
 use self::hold::Reserved;
 use self::rates::Gauges;
-use self::rates::keeper::{self, Keeper};
+use self::rates::keeper::Keeper;
+use self::shared::Shared;
 use self::writer::{Command, Writer};
 use crate::app::Tasks;
 use crate::clock::Clock;
@@ -85,25 +88,6 @@ enum Windows {
 /// The ledger of this process. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Ledger(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    books: Mutex<Books>,
-    /// Apart from the books, which most keys' rates have nothing to do with.
-    gauges: Mutex<Gauges>,
-    /// Asks for more of a rate where others share the store.
-    keeper: mpsc::UnboundedSender<keeper::Command>,
-    queue: mpsc::UnboundedSender<Command>,
-    /// Entries that have been queued and not yet committed.
-    backlog: AtomicUsize,
-    /// How often a limit was read again after a change.
-    refreshed: AtomicU64,
-    /// Another process has given back some of an account.
-    given: Notify,
-    store: Store,
-    clock: Clock,
-    started: Instant,
-}
 
 impl Ledger {
     /// Recovers what a dead process left unsettled where no other can (on SQLite;
@@ -319,106 +303,6 @@ impl Ledger {
             spent: account.map_or(NanoUsd::ZERO, Account::posted),
             limit: account.and_then(Account::limit).unwrap_or(NanoUsd::ZERO),
             needed,
-        }
-    }
-}
-
-/// Accounts whose limits or keys are being changed. Whatever becomes of the
-/// change, what no call holds of them goes back to the store when this is
-/// dropped, and their limits are read again: a commit that failed or was never
-/// answered may still have happened.
-#[derive(Debug)]
-#[must_use = "it refreshes when it is dropped, which must follow the commit"]
-pub(crate) struct Refresh {
-    ledger: Ledger,
-    accounts: Vec<AccountId>,
-}
-
-impl Refresh {
-    /// Resolves once the next call sees the change.
-    pub(crate) async fn done(self) {
-        let ledger = self.ledger.clone();
-        drop(self);
-        ledger.flush().await;
-    }
-}
-
-impl Drop for Refresh {
-    fn drop(&mut self) {
-        for account in &self.accounts {
-            self.ledger.return_all(account);
-        }
-        let accounts = std::mem::take(&mut self.accounts);
-        self.ledger.0.send(Command::Refresh(accounts));
-    }
-}
-
-impl Shared {
-    /// The lock is never held across an await. A panic while it was held cannot
-    /// leave an account half changed, because each change is one call.
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn send(&self, command: Command) {
-        if matches!(command, Command::Write(_)) {
-            self.backlog.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.queue.send(command).is_err() {
-            tracing::error!("the ledger's writer is gone");
-        }
-    }
-
-    /// With the name under which this process has what was taken. None where it has
-    /// to be known first which windows of its budgets the call is charged to.
-    fn take(&self, ids: &[AccountId], need: NanoUsd, windows: Windows) -> Option<(Uuid, TakeAll)> {
-        let now = self.now();
-        let mut books = self.books();
-        if windows == Windows::Unknown && books.has_windows() {
-            return None;
-        }
-        Some((books.process(), books.take(ids, need, now)))
-    }
-
-    fn give_back(&self, process: Uuid, account: &AccountId, amount: NanoUsd) {
-        if amount > NanoUsd::ZERO {
-            let account = account.clone();
-            self.send(Command::Write(Entry::Return {
-                process,
-                account,
-                amount,
-            }));
-        }
-    }
-
-    /// What the store says of an account's definition now. An account that is being
-    /// loaded meanwhile is loaded again.
-    fn refresh(&self, account: &AccountId, standing: Standing) {
-        let mut books = self.books();
-        self.refreshed.fetch_add(1, Ordering::Release);
-        books.redefined(account, standing);
-    }
-
-    /// Frees a hold of a call that cost nothing and leaves no row.
-    fn release(&self, process: Uuid, accounts: &[AccountId], held: &Amounts, is_partial: bool) {
-        let now = self.now();
-        let mut books = self.books();
-        // What was held under another name has been posted; it goes off that.
-        let surplus = match books.process() == process {
-            true if is_partial => {
-                books.claim_ended(accounts, held);
-                books.release(accounts, held, now)
-            }
-            true => books.release(accounts, held, now),
-            false => *held,
-        };
-        drop(books);
-        for (account, amount) in accounts.iter().zip(surplus) {
-            self.give_back(process, account, amount);
         }
     }
 }

@@ -5,7 +5,9 @@
 //! sweep of idle allotments. It never decides about a request. It ends when the
 //! ledger is dropped.
 
+mod contact;
 mod others;
+mod unknown;
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
@@ -15,14 +17,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::contact::Contact;
 use self::others::Others;
+use self::unknown::{Unknown, granted};
 use super::claim::{ClaimError, Waiting};
-use super::entry::{Entry, Outcome};
+use super::entry::Entry;
 use super::{Shared, recover_dead};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::store::Store;
-use crate::store::ledger::process::{LAPSE, applied_batch, register};
+use crate::store::ledger::process::register;
 use crate::store::ledger::standings::standings;
 use crate::store::ledger::{ApplyError, apply};
 
@@ -80,24 +84,6 @@ pub(super) struct Writer {
     others: Others,
     contact: Contact,
     unknown: Option<Unknown>,
-}
-
-/// Since when the store has answered without a break. Others may seem dead only
-/// because nobody could reach it: who has not had the time to see them come back
-/// buries nobody.
-#[derive(Debug)]
-struct Contact {
-    since: Instant,
-    last: Instant,
-}
-
-/// A batch whose commit failed, so that nobody knows what became of it.
-#[derive(Debug)]
-struct Unknown {
-    /// How many of the entries owed were in it.
-    owed: usize,
-    /// What it allotted to requests that have been told no since.
-    granted: Vec<(AccountId, NanoUsd)>,
 }
 
 impl Writer {
@@ -262,7 +248,7 @@ impl Writer {
     /// Where others share the store: says that this process lives, and posts what
     /// those that do not had allotted.
     async fn show_up(&mut self) {
-        let is_due = self.store.is_shared() && self.contact.last.elapsed() >= HEARTBEAT;
+        let is_due = self.store.is_shared() && self.contact.is_older_than(HEARTBEAT);
         if !is_due || !self.resolve_unknown().await {
             return;
         }
@@ -285,44 +271,10 @@ impl Writer {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
-        if self.contact.last.duration_since(self.contact.since) >= LAPSE
+        if self.contact.is_firm()
             && let Err(error) = recover_dead(&self.store, &shared.clock).await
         {
             tracing::error!(%error, "recovering what a dead process left");
-        }
-    }
-
-    /// Finds out whether the batch of unknown fate is in the store, so that
-    /// nothing counts twice. False while the store does not say.
-    async fn resolve_unknown(&mut self) -> bool {
-        let Some(unknown) = self.unknown.take() else {
-            return true;
-        };
-        match applied_batch(&self.store, self.process).await {
-            Ok(Some(batch)) if batch == self.batch => {
-                self.drop_owed(unknown.owed);
-                for (account, amount) in unknown.granted {
-                    self.owe_return(self.process, account, amount);
-                }
-                true
-            }
-            Ok(Some(_)) => true,
-            // Whether it was written nobody can tell any more. A posting is written
-            // once in any case; a return that was is not in the estimate.
-            Ok(None) => {
-                let later = self.owed.split_off(unknown.owed);
-                let known = std::mem::replace(&mut self.owed, later).into_iter();
-                let posts = known.filter(|entry| matches!(entry, Entry::Post(_)));
-                let posts = posts.collect::<Vec<_>>();
-                self.settle_backlog(unknown.owed - posts.len());
-                self.owed.splice(..0, posts);
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "reading the ledger's last batch");
-                self.unknown = Some(unknown);
-                false
-            }
         }
     }
 
@@ -407,41 +359,9 @@ impl Writer {
     }
 }
 
-fn granted(
-    claims: &[Waiting],
-    outcomes: impl Iterator<Item = Outcome>,
-) -> Vec<(AccountId, NanoUsd)> {
-    let mut granted = Vec::new();
-    for ((claim, _), outcome) in claims.iter().zip(outcomes) {
-        if let Outcome::Granted(grants) = outcome {
-            let amounts = grants.iter();
-            granted.extend(amounts.map(|grant| (claim.accounts[grant.at].clone(), grant.amount)));
-        }
-    }
-    granted
-}
-
 fn answer_all(claims: Vec<Waiting>, answer: ClaimError) {
     for (_, waiting) in claims {
         waiting.fail(answer);
-    }
-}
-
-impl Contact {
-    fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            last: now,
-        }
-    }
-
-    fn made(&mut self, now: Instant) {
-        // A break in which others may have been silent because of the store, or
-        // in which this process slept.
-        if now.duration_since(self.last) > LAPSE / 2 {
-            self.since = now;
-        }
-        self.last = now;
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::key::{Cache, Key, Metadata, SharedAccount, fixture};
+use crate::ledger::account::Standing;
 
 const PARALLEL: usize = 64;
 const NEED: NanoUsd = NanoUsd::MAX;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicI64;
 
 use super::*;
 use crate::key::SharedAccount;
-use crate::ledger::entry::{Claim, Outcome};
+use crate::ledger::entry::{Claim, Entry, Outcome};
 use crate::store::changes::{Heard, Listener};
 use crate::store::ledger::apply;
 

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use super::*;
 use crate::key::SharedAccount;
+use crate::ledger::entry::Entry;
 
 const LIMIT: i64 = 80;
 const FREE: i64 = 30;

@@ -4,36 +4,20 @@
 
 use std::sync::Arc;
 
-use chrono::DateTime;
-
 use super::*;
 use crate::key::KeyHash;
 use crate::ledger::entry::{Amounts, Claim, NOTHING, Posting};
-use crate::price::Usage;
 use crate::store::ledger::verify::verify;
 use crate::store::ledger::{set_limit, standing};
 use crate::store::testing::{Database, on_both};
 use crate::store::usage::UsageRow;
 
 fn posting(process: Uuid, account: &AccountId) -> Entry {
-    let row = UsageRow {
-        request_id: Uuid::new_v4(),
-        accounts: Arc::from([account.clone()]),
-        model: "demo".to_owned(),
-        deployment_id: "test".to_owned(),
-        usage: Usage::default(),
-        cost: NanoUsd::from_nanos(40),
-        estimated: false,
-        streamed: false,
-        status: 200,
-        started_at: DateTime::UNIX_EPOCH,
-        finished_at: DateTime::UNIX_EPOCH,
-    };
-    let releases = amounts(100);
+    let accounts = Arc::from([account.clone()]);
     Entry::Post(Box::new(Posting {
-        row,
+        row: UsageRow::of_test(accounts, NanoUsd::from_nanos(40)),
         process,
-        releases,
+        releases: amounts(100),
     }))
 }
 
