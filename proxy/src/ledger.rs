@@ -54,9 +54,10 @@ use crate::store::{self, Store, StoreError};
 /// Postings that wait for a store which does not take them. Beyond this many no
 /// call is admitted: spend that cannot be recorded must not be made.
 const BACKLOG_MAX: usize = 10_000;
-/// How often it is looked whether much has come together that is committed and
-/// not in the tables, where these are not shared.
-const SETTLE_LOOK: Duration = Duration::from_secs(1);
+/// Where the tables are not shared: how often it is looked whether much has come
+/// together that is committed and not in them, and how long the disk may lack a
+/// claim that was answered at once.
+pub(crate) const SETTLE_LOOK: Duration = Duration::from_millis(100);
 /// How long an admission waits for the store to tell of an account.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// A refused claim is tried again where the account has changed in the

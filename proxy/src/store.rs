@@ -212,9 +212,13 @@ impl Store {
     }
 
     /// As [`Store::settled`], where so much has come together that it is worth it.
+    /// What the ledger has been granted without waiting for the disk is on it then.
     pub(crate) async fn settle_if_due(&self) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(local) => local.journal.fold_if_due(self).await,
+            Database::Sqlite(local) => {
+                local.journal.keep_claims().await;
+                local.journal.fold_if_due(self).await
+            }
             Database::Postgres(_) => Ok(()),
         }
     }

@@ -19,6 +19,7 @@ use super::rates::keeper;
 use super::writer::Command;
 use super::{Ledger, Shared};
 use crate::key::{ACCOUNTS_MAX, AccountId};
+use crate::store::ledger::claim_at_once;
 use crate::store::ledger::give_back::{Kind, Word};
 
 /// How long an admission waits for the store to answer a claim.
@@ -73,13 +74,16 @@ impl Ledger {
         if !self.0.store.is_well() {
             return Err(ClaimError::StoreUnavailable);
         }
-        let (answer, waiting) = oneshot::channel();
         let claim = Claim {
             process,
             accounts: Arc::clone(accounts),
             least: short.missing,
             ahead: short.ahead,
         };
+        if let Some(grants) = claim_at_once(&self.0.store, &claim) {
+            return Ok(self.0.granted_at_once(&claim, partial, grants));
+        }
+        let (answer, waiting) = oneshot::channel();
         let waiter = Waiter {
             partial,
             changes: short.changes,
@@ -211,6 +215,29 @@ impl Shared {
             }
         }
         drop(books);
+        self.whole(claim, partial)
+    }
+
+    /// As [`Shared::granted`], of a claim that no batch has answered. A limit that
+    /// was changed since is known here already.
+    fn granted_at_once(
+        self: &Arc<Self>,
+        claim: &Claim,
+        partial: Reserved,
+        mut grants: Vec<Grant>,
+    ) -> Reserved {
+        let mut books = self.books();
+        for grant in &mut grants {
+            if let Some(account) = books.get(&claim.accounts[grant.at]) {
+                grant.standing.limit = account.limit();
+            }
+        }
+        books.granted(claim, &grants);
+        drop(books);
+        self.whole(claim, partial)
+    }
+
+    fn whole(self: &Arc<Self>, claim: &Claim, partial: Reserved) -> Reserved {
         let rest = Reserved::new(self, &claim.accounts, claim.least, claim.process);
         partial.join(rest)
     }

@@ -2,20 +2,24 @@
 //!
 //! A batch is one record in a file beside the database, on the disk before it is
 //! answered: it costs what its bytes cost, however far apart its accounts and rows
-//! stand in the tables. Every few seconds, and before anybody else reads or changes
-//! them, what has come together is folded into the tables as one transaction, each
-//! account once. What a crash left in the files is folded at the next start.
+//! stand in the tables. A claim that fits into what is known is a record too, and is
+//! answered as soon as it outlives this process; the disk has it a moment later.
+//! Every few seconds, and before anybody else reads or changes them, what has come
+//! together is folded into the tables as one transaction, each account once. What a
+//! crash left in the files is folded at the next start.
 //!
 //! There is one process, so what it knows of an account is right while nobody else
 //! changes the tables; before anybody does, all is folded and forgotten, and batches
 //! wait until that change has ended.
 
+mod claim;
 mod file;
 mod fold;
 mod record;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
+    fs::File,
     io,
     path::Path,
     sync::Arc,
@@ -30,7 +34,7 @@ use uuid::Uuid;
 use self::file::Files;
 use self::fold::Part;
 use self::record::RecordError;
-use super::ledger::accounts::{Accounts, Row};
+use super::ledger::accounts::{Accounts, Row, Rows, Total};
 use super::usage::{self, UsageRow};
 use super::{Store, StoreError};
 use crate::key::AccountId;
@@ -83,7 +87,9 @@ struct Books {
     process: Option<Uuid>,
     /// The number of the last batch that was begun.
     batch: i64,
-    accounts: HashMap<AccountId, Row>,
+    /// The number of the last record that was begun.
+    number: i64,
+    accounts: Rows,
     rows: Vec<UsageRow>,
     /// When the oldest batch was committed that has not been folded.
     since: Option<Instant>,
@@ -92,6 +98,17 @@ struct Books {
     opened: DateTime<Utc>,
     /// What is being folded, or was when its fold was given up.
     folding: Option<Arc<Part>>,
+}
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CommitError {
+    /// Nothing has happened.
+    #[error("writing a record: {0}")]
+    NotWritten(#[source] io::Error),
+    /// It counts in memory, and is committed when the tables have it.
+    #[error("waiting for the disk to keep a record: {0}")]
+    NotSynced(#[source] io::Error),
 }
 
 /// The books, to commit one batch.
@@ -110,7 +127,8 @@ impl Journal {
             is_broken: false,
             process: None,
             batch: 0,
-            accounts: HashMap::new(),
+            number: 0,
+            accounts: Rows::new(),
             rows: Vec::new(),
             ids: HashSet::new(),
             since: None,
@@ -203,6 +221,22 @@ impl Books {
         self.rows.len() >= FOLD_ROWS || self.since.is_some_and(is_old)
     }
 
+    /// Writes a record of rows and totals. When it fails, nothing has happened.
+    fn append(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
+        let process = self.process.ok_or_else(|| {
+            // It takes no batch before it has begun with one.
+            io::Error::other("no process is registered")
+        })?;
+        let text = record::encode((process, self.batch, self.number + 1), rows, totals)?;
+        if let Err(error) = self.files.append(&text) {
+            self.is_broken = true;
+            return Err(error);
+        }
+        self.number += 1;
+        self.since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
     /// Somebody else changes the tables, in which everything is.
     fn forget(&mut self) {
         self.accounts.clear();
@@ -225,9 +259,10 @@ impl Writable {
         self.0.process
     }
 
-    /// The process is registered.
-    pub(super) fn begin(&mut self, process: Uuid) {
+    /// The process is registered, and its records up to this one are in the tables.
+    pub(super) fn begin(&mut self, process: Uuid, last: i64) {
         self.0.process = Some(process);
+        self.0.number = last;
     }
 
     /// The requests of these rows that have none yet.
@@ -277,41 +312,49 @@ impl Writable {
         Ok(accounts)
     }
 
-    /// Commits the rows, and the accounts that have been changed. When it fails,
-    /// nothing has happened. It goes on when the caller does not.
+    /// Commits the rows, and the accounts that have been changed. It goes on when
+    /// the caller does not.
     pub(super) async fn commit(
         mut self,
         batch: i64,
         rows: Vec<UsageRow>,
         accounts: Accounts,
-    ) -> io::Result<()> {
-        let Some(process) = self.0.process else {
-            return Err(io::Error::other("no process is registered"));
-        };
+    ) -> Result<(), CommitError> {
         let totals = accounts.changed();
         if rows.is_empty() && totals.is_empty() {
             return Ok(());
         }
         let work = move || {
             let books = &mut *self.0;
-            let text = record::encode((process, batch), &rows, &totals)?;
             books.batch = batch;
-            if let Err(error) = books.files.append(&text) {
-                books.is_broken = true;
-                return Err(error);
-            }
+            books
+                .append(&rows, &totals)
+                .map_err(CommitError::NotWritten)?;
             books.ids.extend(rows.iter().map(|row| row.request_id));
             books.rows.extend(rows);
-            books.since.get_or_insert_with(Instant::now);
             for (id, row) in accounts.into_rows().filter(|(_, row)| row.is_changed()) {
                 books.accounts.insert(id, row);
             }
-            Ok(())
+            let unsynced = books.files.unsynced();
+            // Claims go on while the disk works.
+            let books = Arc::clone(OwnedMutexGuard::mutex(&self.0));
+            drop(self);
+            sync(unsynced, &books).map_err(CommitError::NotSynced)
         };
         tokio::task::spawn_blocking(work)
             .await
-            .map_err(io::Error::other)?
+            .map_err(|error| CommitError::NotWritten(io::Error::other(error)))?
     }
+}
+
+/// Waits for the disk. After an error what was written counts when the tables have
+/// it, because the file may have lost it.
+fn sync(unsynced: Option<Arc<File>>, books: &Mutex<Books>) -> io::Result<()> {
+    let Some(file) = unsynced else {
+        return Ok(());
+    };
+    file.sync_data()
+        .inspect_err(|_| books.blocking_lock().is_broken = true)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod batch;
 pub(crate) mod correct;
 pub(crate) mod estimate;
 pub(crate) mod give_back;
+pub(in crate::store) mod grant;
 pub(crate) mod process;
 pub(crate) mod rates;
 pub(crate) mod recover;
@@ -25,7 +26,7 @@ use sqlx::{Any, AnyConnection, Executor, Row};
 
 use crate::key::{AccountId, Period};
 use crate::ledger::account::Standing;
-use crate::ledger::entry::Outcome;
+use crate::ledger::entry::{Claim, Grant, Outcome};
 use crate::money::NanoUsd;
 use crate::store::{Database, Store, StoreError};
 
@@ -86,6 +87,14 @@ pub(crate) async fn set_limit(
     .await
     .map(|result| result.rows_affected() > 0)
     .map_err(StoreError::while_doing("writing an account's limit"))
+}
+
+/// Answers a claim without waiting for anything. None where only a batch can.
+pub(crate) fn claim_at_once(store: &Store, claim: &Claim) -> Option<Vec<Grant>> {
+    match &store.database {
+        Database::Sqlite(local) => local.journal.claim(claim),
+        Database::Postgres(_) => None,
+    }
 }
 
 /// Where an account stands; None where there is none.

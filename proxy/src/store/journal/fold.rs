@@ -22,6 +22,8 @@ pub(super) struct Part {
     process: Uuid,
     /// The last batch that is in it.
     batch: i64,
+    /// The last record that is in it.
+    number: i64,
     pub(super) rows: Vec<UsageRow>,
     pub(super) ids: HashSet<Uuid>,
     totals: Vec<(AccountId, Total)>,
@@ -90,6 +92,7 @@ impl Books {
         let part = Arc::new(Part {
             process,
             batch: self.batch,
+            number: self.number,
             rows: std::mem::take(&mut self.rows),
             ids: std::mem::take(&mut self.ids),
             totals,
@@ -116,7 +119,7 @@ async fn put(writer: &AnyPool, part: &Part) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
     usage::record(&mut transaction, &part.rows).await?;
     accounts::record(&mut transaction, &part.totals).await?;
-    process::folded(&mut transaction, part.process, part.batch).await?;
+    process::folded(&mut transaction, part.process, (part.batch, part.number)).await?;
     transaction.commit().await
 }
 
@@ -125,13 +128,19 @@ async fn put(writer: &AnyPool, part: &Part) -> Result<(), sqlx::Error> {
 pub(super) async fn replay(writer: &AnyPool, texts: Vec<Vec<u8>>) -> Result<(), OpenError> {
     let records = texts.iter().map(|text| record::decode(text));
     let mut records = records.collect::<Result<Vec<_>, _>>()?;
-    records.sort_unstable_by_key(|record| record.batch);
-    let known = sqlx::query("SELECT id, batch FROM process").fetch_all(writer);
+    records.sort_unstable_by_key(|record| record.number.unwrap_or(record.batch));
+    let known = sqlx::query("SELECT id, batch, record FROM process").fetch_all(writer);
     let mut parts = Vec::new();
     for row in known.await? {
-        let (id, folded): (String, i64) = (row.try_get("id")?, row.try_get("batch")?);
-        let is_open =
-            |record: &mut Record| record.process.to_string() == id && record.batch > folded;
+        let id: String = row.try_get("id")?;
+        let (batch, number): (i64, i64) = (row.try_get("batch")?, row.try_get("record")?);
+        let is_open = |record: &mut Record| {
+            let is_later = match record.number {
+                Some(found) => found > number,
+                None => record.batch > batch,
+            };
+            record.process.to_string() == id && is_later
+        };
         parts.extend(joined(records.extract_if(.., is_open).collect()));
     }
     for part in parts {
@@ -149,6 +158,7 @@ pub(super) async fn replay(writer: &AnyPool, texts: Vec<Vec<u8>>) -> Result<(), 
 fn joined(records: Vec<Record>) -> Option<Part> {
     let last = records.last()?;
     let (process, batch) = (last.process, last.batch);
+    let number = last.number.unwrap_or_default();
     let mut rows = Vec::new();
     let mut totals = BTreeMap::new();
     for record in records {
@@ -158,6 +168,7 @@ fn joined(records: Vec<Record>) -> Option<Part> {
     Some(Part {
         process,
         batch,
+        number,
         rows,
         ids: HashSet::new(),
         totals: totals.into_iter().collect(),

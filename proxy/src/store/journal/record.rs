@@ -1,6 +1,6 @@
-//! A batch of the ledger as text: the rows of its calls, and where each account
-//! that it changed stands after it. Lists without names, because a busy gateway
-//! writes thousands of rows a second.
+//! A batch of the ledger as text, or a claim: the rows of its calls, and where each
+//! account that it changed stands after it. Lists without names, because a busy
+//! gateway writes thousands of rows a second.
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
@@ -14,11 +14,12 @@ use crate::price::Usage;
 use crate::store::ledger::accounts::Total;
 use crate::store::usage::UsageRow;
 
-/// One batch of one process.
+/// One batch of one process, or a claim after it.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) process: Uuid,
     pub(super) batch: i64,
+    pub(super) number: Option<i64>,
     pub(super) rows: Vec<UsageRow>,
     pub(super) totals: Vec<(AccountId, Total)>,
 }
@@ -38,6 +39,10 @@ pub(in crate::store) enum RecordError {
 struct Text<'a> {
     process: Uuid,
     batch: i64,
+    /// Its place among all records of the process. Versions that wrote none had
+    /// batches alone.
+    #[serde(default)]
+    number: Option<i64>,
     /// Scope and subject of those that are meant below, by their places.
     #[serde(borrow)]
     accounts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
@@ -78,8 +83,9 @@ impl<'a> Places<'a> {
     }
 }
 
+/// `id`: process, batch and number.
 pub(super) fn encode(
-    (process, batch): (Uuid, i64),
+    (process, batch, number): (Uuid, i64, i64),
     rows: &[UsageRow],
     totals: &[(AccountId, Total)],
 ) -> Result<Vec<u8>, serde_json::Error> {
@@ -113,6 +119,7 @@ pub(super) fn encode(
     serde_json::to_vec(&Text {
         process,
         batch,
+        number: Some(number),
         accounts: places.names,
         totals,
         rows,
@@ -148,6 +155,7 @@ pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
     Ok(Record {
         process: text.process,
         batch: text.batch,
+        number: text.number,
         rows,
         totals,
     })
@@ -235,9 +243,12 @@ mod tests {
             (accounts[0].clone(), total(i64::MAX)),
         ];
         let process = Uuid::new_v4();
-        let text = encode((process, 7), &rows, &totals).unwrap();
+        let text = encode((process, 7, 9), &rows, &totals).unwrap();
         let read = decode(&text).unwrap();
-        assert_eq!((read.process, read.batch), (process, 7));
+        assert_eq!(
+            (read.process, read.batch, read.number),
+            (process, 7, Some(9))
+        );
         assert_eq!(read.totals, totals);
         assert_eq!(format!("{:?}", read.rows), format!("{rows:?}"));
         for damaged in ["", "{}", "[1]", r#"{"process":1}"#] {

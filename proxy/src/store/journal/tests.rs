@@ -2,17 +2,18 @@
 //! to the process, to the tables or to the journal's own file in between. Method:
 //! batches on a real file, ended, hindered and damaged at each place.
 
+mod claims;
+
 use std::fs::{self, File};
 
 use super::*;
 use crate::key::KeyHash;
 use crate::ledger::entry::{Claim, Entry, NOTHING, Outcome, Posting};
 use crate::money::NanoUsd;
-use crate::price::Usage;
 use crate::store::Database::Sqlite;
-use crate::store::ledger::process::register;
+use crate::store::ledger::process::{applied_batch, register};
 use crate::store::ledger::verify::verify;
-use crate::store::ledger::{ApplyError, apply, set_limit, standing};
+use crate::store::ledger::{ApplyError, apply, claim_at_once, set_limit, standing};
 use crate::store::testing::Database;
 
 struct Case {
@@ -68,22 +69,9 @@ impl Case {
     }
 
     fn posting(&self, cost: i64) -> Entry {
-        let now = Utc::now();
-        let row = UsageRow {
-            request_id: Uuid::now_v7(),
-            accounts: Arc::from([self.key.clone()]),
-            model: "demo".to_owned(),
-            deployment_id: "test".to_owned(),
-            usage: Usage::default(),
-            cost: NanoUsd::from_nanos(cost),
-            estimated: false,
-            streamed: false,
-            status: 200,
-            started_at: now,
-            finished_at: now,
-        };
+        let accounts = Arc::from([self.key.clone()]);
         Entry::Post(Box::new(Posting {
-            row,
+            row: UsageRow::of_test(accounts, NanoUsd::from_nanos(cost)),
             process: self.process,
             releases: NOTHING,
         }))

@@ -20,9 +20,11 @@ use crate::store::many::filled::{self, SIZES, chunks};
 /// An account's scope and subject.
 type Name = (String, String);
 
+pub(in crate::store) type Rows = HashMap<AccountId, Row>;
+
 /// What is there of the accounts that were asked for.
 #[derive(Debug, Default)]
-pub(in crate::store) struct Accounts(HashMap<AccountId, Row>);
+pub(in crate::store) struct Accounts(Rows);
 
 /// An account as it stands in the store, with what has been changed since.
 #[derive(Debug, Clone, Copy)]
@@ -144,6 +146,10 @@ impl Accounts {
 
     pub(in crate::store) fn get(&mut self, account: &AccountId) -> Option<&mut Row> {
         self.0.get_mut(account)
+    }
+
+    pub(super) fn rows(&mut self) -> &mut Rows {
+        &mut self.0
     }
 
     pub(in crate::store) fn insert(&mut self, account: AccountId, row: Row) {

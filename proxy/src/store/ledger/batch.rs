@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use super::ApplyError;
 use super::accounts::Accounts;
+use super::grant::grant;
 use crate::key::AccountId;
-use crate::ledger::account::{AHEAD_DIVISOR, Standing};
-use crate::ledger::entry::{Claim, Entry, Grant, Outcome, Posting};
+use crate::ledger::entry::{Claim, Entry, Outcome, Posting};
 use crate::money::NanoUsd;
 use crate::store::usage::UsageRow;
 use crate::store::{Database, Store};
@@ -159,46 +159,14 @@ impl Changes {
         }
     }
 
-    /// All or none, of what is left after the claims before it.
     fn claim(&mut self, rows: &mut Accounts, claim: &Claim) -> Outcome {
-        let mut grants: Vec<Grant> = Vec::new();
-        for (at, account) in claim.asked() {
-            let least = claim.least[at];
-            let Some(row) = rows.get(account).filter(|row| row.fits(least)) else {
-                let standing = rows.get(account).map(|row| row.standing());
-                for grant in grants {
-                    let account = &claim.accounts[grant.at];
-                    rows.get(account)
-                        .into_iter()
-                        .for_each(|row| row.release(grant.amount));
-                }
-                let standing = standing.unwrap_or_default();
-                return Outcome::Refused { at, standing };
-            };
-            let most = least.saturating_add(ahead(row.standing(), least, claim.ahead[at]));
-            let amount = if row.fits(most) { most } else { least };
-            row.allot(amount);
-            grants.push(Grant {
-                at,
-                amount,
-                standing: row.standing(),
-            });
+        let outcome = grant(rows.rows(), claim);
+        if let Outcome::Granted(grants) = &outcome {
+            for grant in grants {
+                let change = self.get(&claim.accounts[grant.at]);
+                change.allotted = change.allotted.saturating_add(grant.amount);
+            }
         }
-        for grant in &grants {
-            let change = self.get(&claim.accounts[grant.at]);
-            change.allotted = change.allotted.saturating_add(grant.amount);
-        }
-        Outcome::Granted(grants)
+        outcome
     }
-}
-
-/// How much of `asked` goes with a claim: a part of what is left then, by what
-/// all processes have taken, so that it shrinks as the limit comes near.
-fn ahead(standing: Standing, least: NanoUsd, asked: NanoUsd) -> NanoUsd {
-    let Some(limit) = standing.limit else {
-        return asked;
-    };
-    let used = standing.posted.saturating_add(standing.allotted);
-    let left = limit.saturating_sub(used.saturating_add(least));
-    asked.min(NanoUsd::from_nanos(left.nanos() / AHEAD_DIVISOR))
 }

@@ -61,39 +61,29 @@ pub(crate) async fn leave(store: &Store, process: Uuid) -> Result<(), StoreError
     transaction.commit().await.map_err(failed())
 }
 
-/// Whether the process is registered, and not taken for dead. On SQLite it is
-/// asked once, because nobody else is there to take it for dead.
-pub(in crate::store) async fn is_known(store: &Store, process: Uuid) -> Result<bool, sqlx::Error> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT batch FROM process WHERE id = $1")
+/// The number of the last record of the process that is in SQLite's tables; None
+/// where it is not registered. It is asked once, because nobody else is there to
+/// take it for dead.
+pub(super) async fn last_record(store: &Store, process: Uuid) -> Result<Option<i64>, sqlx::Error> {
+    sqlx::query_scalar("SELECT record FROM process WHERE id = $1")
         .bind(process.to_string())
         .fetch_optional(store.reader())
-        .await?;
-    Ok(found.is_some())
+        .await
 }
 
-/// All batches of the process up to this one are in SQLite's tables; false where
-/// it is not registered.
+/// All batches and records of the process up to these are in SQLite's tables.
 pub(in crate::store) async fn folded(
     connection: &mut AnyConnection,
     process: Uuid,
-    batch: i64,
-) -> Result<bool, sqlx::Error> {
-    let text = "UPDATE process SET batch = $2 WHERE id = $1";
-    set_batch(connection, text, process, batch).await
-}
-
-async fn set_batch(
-    connection: &mut AnyConnection,
-    text: &'static str,
-    process: Uuid,
-    batch: i64,
-) -> Result<bool, sqlx::Error> {
-    let set = sqlx::query(text)
+    (batch, record): (i64, i64),
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE process SET batch = $2, record = $3 WHERE id = $1")
         .bind(process.to_string())
         .bind(batch)
+        .bind(record)
         .execute(connection)
-        .await?;
-    Ok(set.rows_affected() == 1)
+        .await
+        .map(drop)
 }
 
 /// The number of the last batch of this process that is in the store. None where
@@ -119,15 +109,20 @@ pub(super) async fn mark(
     process: Uuid,
     batch: i64,
 ) -> Result<bool, sqlx::Error> {
-    match database {
-        Database::Sqlite(_) => folded(connection, process, batch).await,
+    let text = match database {
+        Database::Sqlite(_) => "UPDATE process SET batch = $2 WHERE id = $1",
         Database::Postgres(_) => {
-            let text = "UPDATE process SET batch = $2,
+            "UPDATE process SET batch = $2,
                  seen_us = CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)
-             WHERE id = $1";
-            set_batch(connection, text, process, batch).await
+             WHERE id = $1"
         }
-    }
+    };
+    let set = sqlx::query(text)
+        .bind(process.to_string())
+        .bind(batch)
+        .execute(connection)
+        .await?;
+    Ok(set.rows_affected() == 1)
 }
 
 /// Those that are dead. On SQLite that is everyone who is registered: the lock

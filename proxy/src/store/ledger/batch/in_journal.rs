@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{Changes, rows};
 use crate::ledger::entry::{Entry, Outcome};
-use crate::store::journal::Journal;
+use crate::store::journal::{CommitError, Journal};
 use crate::store::ledger::accounts::Accounts;
 use crate::store::ledger::{ApplyError, process};
 use crate::store::usage::UsageRow;
@@ -24,13 +24,9 @@ pub(super) async fn apply(
         .await
         .map_err(ApplyError::NotApplied)?;
     if books.process() != Some(process) {
-        if !process::is_known(store, process)
-            .await
-            .map_err(not_applied)?
-        {
-            return Err(ApplyError::Swept);
-        }
-        books.begin(process);
+        let last = process::last_record(store, process).await;
+        let last = last.map_err(not_applied)?.ok_or(ApplyError::Swept)?;
+        books.begin(process, last);
     }
     let new = books.new_among(store, &rows(entries)).await;
     let (mut changes, mut outcomes) = Changes::of(process, entries, new.map_err(not_applied)?);
@@ -42,7 +38,13 @@ pub(super) async fn apply(
     let committed = books.commit(batch, written, accounts);
     match committed.await {
         Ok(()) => Ok(outcomes),
-        Err(source) => Err(ApplyError::NotApplied(StoreError::Journal(source))),
+        Err(CommitError::NotWritten(source)) => {
+            Err(ApplyError::NotApplied(StoreError::Journal(source)))
+        }
+        Err(CommitError::NotSynced(source)) => Err(ApplyError::Unknown {
+            outcomes,
+            source: StoreError::Journal(source),
+        }),
     }
 }
 

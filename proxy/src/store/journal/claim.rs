@@ -1,0 +1,54 @@
+//! A claim that is answered at once, in the task of the call that asks: nothing is
+//! needed for it but what is in memory and one write, for which nobody waits. What
+//! it was granted outlives this process; a power cut may undo the claims of the last
+//! [`crate::ledger::SETTLE_LOOK`].
+
+use std::sync::Arc;
+
+use super::{Books, Journal, sync};
+use crate::ledger::entry::{Claim, Grant, Outcome};
+use crate::store::ledger::grant::{grant, take_back};
+
+impl Journal {
+    /// None where a batch must answer: while another one is written, after an error,
+    /// where an account is not known, and where the claim does not fit, because what
+    /// goes back may not be written yet.
+    pub(in crate::store) fn claim(&self, claim: &Claim) -> Option<Vec<Grant>> {
+        self.books.try_lock().ok()?.claim(claim)
+    }
+
+    /// Waits for the disk to keep what was claimed.
+    pub(in crate::store) async fn keep_claims(&self) {
+        let books = Arc::clone(&self.books);
+        let Some(unsynced) = books.lock().await.files.unsynced() else {
+            return;
+        };
+        let kept = tokio::task::spawn_blocking(move || sync(Some(unsynced), &books)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(%error, "writing the journal");
+        }
+    }
+}
+
+impl Books {
+    fn claim(&mut self, claim: &Claim) -> Option<Vec<Grant>> {
+        if self.is_broken || self.process != Some(claim.process) {
+            return None;
+        }
+        let Outcome::Granted(grants) = grant(&mut self.accounts, claim) else {
+            return None;
+        };
+        let totals = grants.iter().filter_map(|grant| {
+            let account = &claim.accounts[grant.at];
+            let row = self.accounts.get(account)?;
+            Some((account.clone(), row.total()))
+        });
+        let totals = totals.collect::<Vec<_>>();
+        if let Err(error) = self.append(&[], &totals) {
+            tracing::error!(%error, "writing the journal");
+            take_back(&mut self.accounts, claim, &grants);
+            return None;
+        }
+        Some(grants)
+    }
+}

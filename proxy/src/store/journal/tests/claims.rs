@@ -1,0 +1,168 @@
+//! Goal: a claim that is answered at once holds whatever happens to the process,
+//! never beyond a limit, and waits for a batch where memory cannot answer.
+
+use super::*;
+
+impl Case {
+    /// As of a gateway that has called with the key.
+    async fn busy() -> Self {
+        let mut case = Self::new().await;
+        case.apply(&[case.posting(10)]).await.unwrap();
+        case
+    }
+
+    fn claim_at_once(&self, nanos: i64) -> Option<Vec<NanoUsd>> {
+        let Entry::Claim(claim) = self.claim(nanos) else {
+            unreachable!("it makes nothing else");
+        };
+        let grants = claim_at_once(&self.store, &claim)?;
+        Some(grants.iter().map(|grant| grant.amount).collect())
+    }
+
+    async fn allotted(&self) -> i64 {
+        let found = standing(&self.store, &self.key).await.unwrap().unwrap();
+        found.allotted.nanos()
+    }
+
+    async fn is_broken(&self) -> bool {
+        self.journal().books.lock().await.is_broken
+    }
+}
+
+fn granted(nanos: i64) -> Option<Vec<NanoUsd>> {
+    Some(vec![NanoUsd::from_nanos(nanos)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_a_claim_at_once_outlives_its_process() {
+    let mut case = Case::busy().await;
+    assert_eq!(case.claim_at_once(500), granted(500));
+    for _ in 0..2 {
+        case = case.die_and_start().await;
+        case.expect(10, 500, 1).await;
+    }
+    case.apply(&[case.posting(1)]).await.unwrap();
+    assert_eq!(case.claim_at_once(7), granted(7));
+    // Of two records of one batch, one in the tables and one not.
+    case.store.settled().await.unwrap();
+    assert_eq!(case.claim_at_once(3), granted(3));
+    case = case.die_and_start().await;
+    case.expect(11, 510, 2).await;
+}
+
+/// What the tables say later stands, though a file still has the claim.
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_a_claim_at_once_counts_once() {
+    let mut case = Case::busy().await;
+    assert_eq!(case.claim_at_once(500), granted(500));
+    case.store.settled().await.unwrap();
+    let mut write = case.store.begin_write().await.unwrap();
+    sqlx::query("UPDATE account SET allotted_nanousd = 0")
+        .execute(&mut *write)
+        .await
+        .unwrap();
+    write.commit().await.unwrap();
+    case = case.die_and_start().await;
+    case.expect(10, 0, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b1_a_claim_at_once_stays_below_the_limit() {
+    let case = Case::busy().await;
+    assert_eq!(case.claim_at_once(9_991), None);
+    assert_eq!(case.claim_at_once(9_990), granted(9_990));
+    assert_eq!(case.claim_at_once(1), None);
+    let mut write = case.store.begin_write().await.unwrap();
+    set_limit(&mut write, &case.key, None).await.unwrap();
+    write.commit().await.unwrap();
+    // A change of the tables is read first.
+    assert_eq!(case.claim_at_once(1), None);
+    case.expect(10, 9_990, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_at_once_needs_what_is_in_memory() {
+    let mut case = Case::busy().await;
+    let key = AccountId::Key(KeyHash::of("sk-another"));
+    let key = std::mem::replace(&mut case.key, key);
+    assert_eq!(case.claim_at_once(5), None, "of an account nobody knows");
+    case.key = key;
+    let process = std::mem::replace(&mut case.process, Uuid::new_v4());
+    assert_eq!(case.claim_at_once(5), None, "of a process nobody knows");
+    case.process = process;
+    let busy = case.journal().books.lock().await;
+    assert_eq!(case.claim_at_once(5), None, "beside a batch");
+    drop(busy);
+    case.expect(10, 0, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_a_claim_that_is_not_written_has_not_happened() {
+    let mut case = Case::busy().await;
+    case.journal().books.lock().await.files.break_for_a_test();
+    assert_eq!(case.claim_at_once(5), None);
+    assert_eq!(case.allotted().await, 0);
+    assert!(case.is_broken().await);
+    case.apply(&[case.claim(6)]).await.unwrap();
+    assert_eq!(case.claim_at_once(7), granted(7));
+    case = case.die_and_start().await;
+    case.expect(10, 13, 1).await;
+}
+
+/// The disk is asked to keep what it cannot keep, which is all that shows here.
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_a_claim_at_once_is_on_the_disk_a_moment_later() {
+    let mut case = Case::busy().await;
+    let lost = case.journal().books.lock().await.files.lose_for_a_test();
+    assert_eq!(case.claim_at_once(5), granted(5));
+    assert!(!case.is_broken().await);
+    case.store.settle_if_due().await.unwrap();
+    assert!(case.is_broken().await);
+    drop(lost);
+    // The tables have it then.
+    case.apply(&[case.posting(1)]).await.unwrap();
+    case = case.die_and_start().await;
+    case.expect(11, 5, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_a_batch_that_the_disk_does_not_keep_is_in_doubt_and_counts_once() {
+    let mut case = Case::busy().await;
+    let lost = case.journal().books.lock().await.files.lose_for_a_test();
+    let batch = [case.posting(20), case.claim(5)];
+    let refused = case.apply(&batch).await;
+    assert!(
+        matches!(&refused, Err(ApplyError::Unknown { outcomes, .. }) if outcomes.len() == 2),
+        "{refused:?}"
+    );
+    drop(lost);
+    let found = applied_batch(&case.store, case.process).await.unwrap();
+    assert_eq!(found, Some(case.batch));
+    case = case.die_and_start().await;
+    case.expect(30, 5, 2).await;
+}
+
+/// As of a version that numbered batches alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_records_without_a_number_are_folded_by_their_batch() {
+    let mut case = Case::busy().await;
+    case.store.settled().await.unwrap();
+    case.apply(&[case.posting(20)]).await.unwrap();
+    case.apply(&[case.posting(30), case.claim(7)])
+        .await
+        .unwrap();
+    case.store.abandon().await;
+    let path = case.database.folder.path().join("test.db");
+    let (mut files, records) = Files::open(&path).unwrap();
+    files.clear().unwrap();
+    for record in records {
+        let record = String::from_utf8(record).unwrap();
+        let (before, after) = record.split_once(",\"number\":").unwrap();
+        let (_, after) = after.split_once(',').unwrap();
+        files
+            .append(format!("{before},{after}").as_bytes())
+            .unwrap();
+    }
+    case = case.die_and_start().await;
+    case.expect(60, 7, 3).await;
+}
