@@ -67,20 +67,33 @@ struct Row<'a>(
     [i64; 2],
 );
 
-#[derive(Default)]
 struct Places<'a> {
     of: HashMap<&'a AccountId, usize>,
     names: Vec<(Cow<'a, str>, Cow<'a, str>)>,
 }
 
 impl<'a> Places<'a> {
+    /// Of these, in their order.
+    fn new(accounts: impl Iterator<Item = &'a AccountId> + Clone, are_looked_up: bool) -> Self {
+        let of = match are_looked_up {
+            true => accounts.clone().zip(0..).collect(),
+            false => HashMap::new(),
+        };
+        let names = accounts.map(name).collect();
+        Self { of, names }
+    }
+
     fn of(&mut self, account: &'a AccountId) -> usize {
         let names = &mut self.names;
         *self.of.entry(account).or_insert_with(|| {
-            names.push((account.scope().into(), account.subject().into()));
+            names.push(name(account));
             names.len() - 1
         })
     }
+}
+
+fn name(account: &AccountId) -> (Cow<'_, str>, Cow<'_, str>) {
+    (account.scope().into(), account.subject().into())
 }
 
 /// `id`: process, batch and number.
@@ -89,10 +102,12 @@ pub(super) fn encode(
     rows: &[UsageRow],
     totals: &[(AccountId, Total)],
 ) -> Result<Vec<u8>, serde_json::Error> {
-    let mut places = Places::default();
-    let totals = totals.iter().map(|(account, total)| {
+    let accounts = totals.iter().map(|(account, _)| account);
+    // A claim has no rows, and is written by the call that waits for it.
+    let mut places = Places::new(accounts, !rows.is_empty());
+    let totals = totals.iter().enumerate().map(|(place, (_, total))| {
         let [posted, allotted] = [total.posted, total.allotted].map(NanoUsd::nanos);
-        (places.of(account), posted, total.corrected_nanos, allotted)
+        (place, posted, total.corrected_nanos, allotted)
     });
     let totals = totals.collect();
     let rows = rows.iter().map(|row| {

@@ -10,7 +10,7 @@ use super::*;
 use crate::key::Period;
 
 /// Those with failpoints run apart from the usual ones, and may take longer.
-const LIVES: u64 = 120 * if cfg!(feature = "failpoints") { 10 } else { 1 };
+const LIVES: u64 = 120 * if cfg!(feature = "failpoints") { 5 } else { 1 };
 const STEPS: u64 = 25;
 /// So few settlements in one life that nothing is claimed ahead of the calls: that is
 /// a step of its own, or the model would have to know the time.
