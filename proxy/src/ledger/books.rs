@@ -243,6 +243,15 @@ impl Books {
         }
     }
 
+    /// What is posted of each of the accounts, whether it is in the store yet or not.
+    pub(super) fn posted(&self, ids: &[AccountId]) -> Amounts {
+        let mut posted = NOTHING;
+        for (posted, id) in posted.iter_mut().zip(ids) {
+            *posted = self.get(id).map_or(NanoUsd::ZERO, Account::posted);
+        }
+        posted
+    }
+
     /// What a batch has told of an account.
     pub(super) fn stands(&mut self, id: &AccountId, standing: Standing) {
         if let Some(account) = self.accounts.get_mut(id) {

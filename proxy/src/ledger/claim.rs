@@ -80,7 +80,8 @@ impl Ledger {
             least: short.missing,
             ahead: short.ahead,
         };
-        if let Some(grants) = claim_at_once(&self.0.store, &claim) {
+        let posted = self.0.books().posted(accounts);
+        if let Some(grants) = claim_at_once(&self.0.store, &claim, &posted) {
             return Ok(self.0.granted_at_once(&claim, partial, grants));
         }
         let (answer, waiting) = oneshot::channel();

@@ -206,6 +206,7 @@ on_both![
     b1_two_hundred_calls_on_a_budget_of_ten_admit_ten_every_time,
     b1_a_real_cost_of_a_third_never_goes_over,
     b2_an_overshoot_is_posted_whole_and_the_next_call_refused,
+    b2_an_overshoot_counts_before_it_is_written,
     b3_what_a_dead_process_held_is_posted_and_no_more,
     b4_a_request_that_settles_twice_counts_once,
     a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent,
@@ -255,6 +256,23 @@ async fn b2_an_overshoot_is_posted_whole_and_the_next_call_refused() {
     assert!(matches!(refused, Err(HoldError::Exceeded { .. })));
     bench.ledger.drain().await;
     assert_eq!(bench.standing(&key).await.posted.nanos(), 300);
+    bench.check().await;
+}
+
+async fn b2_an_overshoot_counts_before_it_is_written() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-over-and-over", Some(100)).await;
+    let amount = NanoUsd::from_nanos(10);
+    // 0, 30, 60 and 90 of 100 leave room for ten.
+    for call_number in 0..4 {
+        let hold = bench.ledger.hold(call(key), amount).await;
+        hold.unwrap_or_else(|error| panic!("call {call_number}: {error}"))
+            .settle(cost(30));
+    }
+    let refused = bench.ledger.hold(call(key), amount).await;
+    assert!(matches!(refused, Err(HoldError::Exceeded { .. })));
+    bench.ledger.drain().await;
+    assert_eq!(bench.standing(&key).await.posted.nanos(), 120);
     bench.check().await;
 }
 

@@ -26,7 +26,7 @@ use sqlx::{Any, AnyConnection, Executor, Row};
 
 use crate::key::{AccountId, Period};
 use crate::ledger::account::Standing;
-use crate::ledger::entry::{Claim, Grant, Outcome};
+use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::money::NanoUsd;
 use crate::store::{Database, Store, StoreError};
 
@@ -90,9 +90,11 @@ pub(crate) async fn set_limit(
 }
 
 /// Answers a claim without waiting for anything. None where only a batch can.
-pub(crate) fn claim_at_once(store: &Store, claim: &Claim) -> Option<Vec<Grant>> {
+/// `posted` is what this process has posted of each account, whether it is in the
+/// store yet or not.
+pub(crate) fn claim_at_once(store: &Store, claim: &Claim, posted: &Amounts) -> Option<Vec<Grant>> {
     match &store.database {
-        Database::Sqlite(local) => local.journal.claim(claim),
+        Database::Sqlite(local) => local.journal.claim(claim, posted),
         Database::Postgres(_) => None,
     }
 }

@@ -6,15 +6,17 @@
 use std::sync::Arc;
 
 use super::{Books, Journal, sync};
-use crate::ledger::entry::{Claim, Grant, Outcome};
+use crate::key::AccountId;
+use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
 
 impl Journal {
     /// None where a batch must answer: while another one is written, after an error,
     /// where an account is not known, and where the claim does not fit, because what
-    /// goes back may not be written yet.
-    pub(in crate::store) fn claim(&self, claim: &Claim) -> Option<Vec<Grant>> {
-        self.books.try_lock().ok()?.claim(claim)
+    /// goes back may not be written yet. `posted` is what is known to be posted of
+    /// each account, whether it is written yet or not.
+    pub(in crate::store) fn claim(&self, claim: &Claim, posted: &Amounts) -> Option<Vec<Grant>> {
+        self.books.try_lock().ok()?.claim(claim, posted)
     }
 
     /// Waits for the disk to keep what was claimed.
@@ -31,8 +33,15 @@ impl Journal {
 }
 
 impl Books {
-    fn claim(&mut self, claim: &Claim) -> Option<Vec<Grant>> {
+    fn claim(&mut self, claim: &Claim, posted: &Amounts) -> Option<Vec<Grant>> {
         if self.is_broken || self.process != Some(claim.process) {
+            return None;
+        }
+        let fits = |(at, account): (usize, &AccountId)| {
+            let row = self.accounts.get(account);
+            row.is_some_and(|row| row.fits_beside(posted[at], claim.least[at]))
+        };
+        if !claim.asked().all(fits) {
             return None;
         }
         let Outcome::Granted(grants) = grant(&mut self.accounts, claim) else {

@@ -258,9 +258,15 @@ impl Row {
     }
 
     pub(super) fn fits(&self, amount: NanoUsd) -> bool {
+        self.fits_beside(self.standing.posted, amount)
+    }
+
+    /// Whether an amount fits where more is known to be posted.
+    pub(in crate::store) fn fits_beside(&self, posted: NanoUsd, amount: NanoUsd) -> bool {
         let standing = self.standing;
         let allotted = standing.allotted.nanos().saturating_add(amount.nanos());
-        let used = standing.posted.nanos().saturating_add(allotted);
+        let posted = posted.max(standing.posted);
+        let used = posted.nanos().saturating_add(allotted);
         allotted <= ALLOTTED_MAX_NANOS && standing.limit.is_none_or(|limit| used <= limit.nanos())
     }
 

@@ -15,7 +15,7 @@ impl Case {
         let Entry::Claim(claim) = self.claim(nanos) else {
             unreachable!("it makes nothing else");
         };
-        let grants = claim_at_once(&self.store, &claim)?;
+        let grants = claim_at_once(&self.store, &claim, &NOTHING)?;
         Some(grants.iter().map(|grant| grant.amount.nanos()).sum())
     }
 
