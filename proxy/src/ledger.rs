@@ -54,10 +54,11 @@ use crate::store::{self, Store, StoreError};
 /// Postings that wait for a store which does not take them. Beyond this many no
 /// call is admitted: spend that cannot be recorded must not be made.
 const BACKLOG_MAX: usize = 10_000;
-/// Where the tables are not shared: how often it is looked whether much has come
-/// together that is committed and not in them, and how long the disk may lack a
-/// claim that was answered at once.
-pub(crate) const SETTLE_LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether much has come together that is committed and
+/// not in the tables, where these are not shared.
+const SETTLE_LOOK: Duration = Duration::from_secs(1);
+/// How long the disk may lack a claim that was answered at once.
+const KEEP_CLAIMS: Duration = Duration::from_millis(100);
 /// How long an admission waits for the store to tell of an account.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// A refused claim is tried again where the account has changed in the
@@ -124,6 +125,7 @@ impl Ledger {
             tasks.spawn_service(keeper.run());
         } else {
             tasks.spawn_service(keep_settled(Arc::downgrade(&shared)));
+            tasks.spawn_service(keep_claims(Arc::downgrade(&shared)));
         }
         Ok(Self(shared))
     }
@@ -321,6 +323,17 @@ async fn keep_settled(shared: Weak<Shared>) {
                 "folding the journal"
             );
         }
+    }
+}
+
+/// Apart from [`keep_settled`], which takes its time.
+async fn keep_claims(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(KEEP_CLAIMS).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        shared.store.keep_claims().await;
     }
 }
 

@@ -212,14 +212,35 @@ impl Store {
     }
 
     /// As [`Store::settled`], where so much has come together that it is worth it.
-    /// What the ledger has been granted without waiting for the disk is on it then.
     pub(crate) async fn settle_if_due(&self) -> Result<(), StoreError> {
         match &self.database {
-            Database::Sqlite(local) => {
-                local.journal.keep_claims().await;
-                local.journal.fold_if_due(self).await
-            }
+            Database::Sqlite(local) => local.journal.fold_if_due(self).await,
             Database::Postgres(_) => Ok(()),
+        }
+    }
+
+    /// Waits until the disk has what the ledger was granted at once.
+    pub(crate) async fn keep_claims(&self) {
+        if let Database::Sqlite(local) = &self.database {
+            local.journal.keep_claims().await;
+        }
+    }
+
+    /// Whatever the ledger writes next, the disk does not keep it. The answer has it.
+    #[cfg(test)]
+    pub(crate) async fn lose_journal(&self) -> Option<io::PipeReader> {
+        match &self.database {
+            Database::Sqlite(local) => Some(local.journal.lose().await),
+            Database::Postgres(_) => None,
+        }
+    }
+
+    /// Whether the ledger's next batch goes by way of the tables.
+    #[cfg(test)]
+    pub(crate) async fn has_lost_its_journal(&self) -> bool {
+        match &self.database {
+            Database::Sqlite(local) => local.journal.is_broken().await,
+            Database::Postgres(_) => false,
         }
     }
 

@@ -19,7 +19,6 @@ mod record;
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     path::Path,
     sync::Arc,
@@ -31,7 +30,7 @@ use sqlx::AnyPool;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use self::file::Files;
+use self::file::{Files, Unsynced};
 use self::fold::Part;
 use self::record::RecordError;
 use super::ledger::accounts::{Accounts, Row, Rows, Total};
@@ -195,6 +194,16 @@ impl Journal {
     }
 
     #[cfg(test)]
+    pub(super) async fn lose(&self) -> io::PipeReader {
+        self.books.lock().await.files.lose_for_a_test()
+    }
+
+    #[cfg(test)]
+    pub(super) async fn is_broken(&self) -> bool {
+        self.books.lock().await.is_broken
+    }
+
+    #[cfg(test)]
     pub(super) async fn abandon(&self) {
         let mut books = self.books.lock().await;
         (books.is_broken, books.process) = (true, None);
@@ -339,7 +348,11 @@ impl Writable {
             // Claims go on while the disk works.
             let books = Arc::clone(OwnedMutexGuard::mutex(&self.0));
             drop(self);
-            sync(unsynced, &books).map_err(CommitError::NotSynced)
+            let unsynced = unsynced.iter();
+            unsynced
+                .map(|unsynced| sync(unsynced, &books))
+                .collect::<Result<_, _>>()
+                .map_err(CommitError::NotSynced)
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -349,12 +362,12 @@ impl Writable {
 
 /// Waits for the disk. After an error what was written counts when the tables have
 /// it, because the file may have lost it.
-fn sync(unsynced: Option<Arc<File>>, books: &Mutex<Books>) -> io::Result<()> {
-    let Some(file) = unsynced else {
-        return Ok(());
-    };
-    file.sync_data()
-        .inspect_err(|_| books.blocking_lock().is_broken = true)
+fn sync(unsynced: &Unsynced, books: &Mutex<Books>) -> io::Result<()> {
+    unsynced.sync().inspect_err(|_| {
+        let mut books = books.blocking_lock();
+        // What is in another file is in the tables, or on its way.
+        books.is_broken |= books.files.is_current(unsynced);
+    })
 }
 
 #[cfg(test)]

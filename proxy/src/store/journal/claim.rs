@@ -1,12 +1,11 @@
 //! A claim that is answered at once, in the task of the call that asks: nothing is
 //! needed for it but what is in memory and one write, for which nobody waits. What
-//! it was granted outlives this process; a power cut may undo the claims of the last
-//! [`crate::ledger::SETTLE_LOOK`].
+//! it was granted outlives this process; a power cut may undo what was granted since
+//! [`Journal::keep_claims`].
 
 use std::sync::Arc;
 
 use super::{Books, Journal, sync};
-use crate::key::AccountId;
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
 
@@ -25,7 +24,7 @@ impl Journal {
         let Some(unsynced) = books.lock().await.files.unsynced() else {
             return;
         };
-        let kept = tokio::task::spawn_blocking(move || sync(Some(unsynced), &books)).await;
+        let kept = tokio::task::spawn_blocking(move || sync(&unsynced, &books)).await;
         if let Ok(Err(error)) = kept {
             tracing::error!(%error, "writing the journal");
         }
@@ -37,14 +36,7 @@ impl Books {
         if self.is_broken || self.process != Some(claim.process) {
             return None;
         }
-        let fits = |(at, account): (usize, &AccountId)| {
-            let row = self.accounts.get(account);
-            row.is_some_and(|row| row.fits_beside(posted[at], claim.least[at]))
-        };
-        if !claim.asked().all(fits) {
-            return None;
-        }
-        let Outcome::Granted(grants) = grant(&mut self.accounts, claim) else {
+        let Outcome::Granted(grants) = grant(&mut self.accounts, claim, posted) else {
             return None;
         };
         let totals = grants.iter().filter_map(|grant| {

@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 const HEAD_BYTES: usize = 8;
@@ -18,11 +18,29 @@ const HEAD_BYTES: usize = 8;
 pub(super) struct Files {
     paths: [PathBuf; 2],
     current: usize,
-    file: Arc<File>,
+    file: Arc<Kept>,
+    /// The other one, until the tables have what is in it.
+    before: Option<Arc<Kept>>,
     /// Of the file that takes new records.
     length: u64,
     /// How much of it the disk has been asked to keep.
     synced: u64,
+}
+
+/// A file that the disk is asked to keep. Of an error the system tells whoever asks
+/// first, and nobody after: it is remembered here.
+#[derive(Debug)]
+struct Kept {
+    file: File,
+    has_failed: Mutex<bool>,
+}
+
+/// What the disk has to keep, in this order: what a record builds on is there before
+/// it, in whichever file it is.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    before: Option<Arc<Kept>>,
+    current: Arc<Kept>,
 }
 
 impl Files {
@@ -48,7 +66,8 @@ impl Files {
         let files = Self {
             paths,
             current: 0,
-            file: Arc::new(file),
+            file: Arc::new(Kept::new(file)),
+            before: None,
             length,
             synced: length,
         };
@@ -56,7 +75,7 @@ impl Files {
     }
 
     /// Writes a record. It outlives this process from here on, and a power cut once
-    /// [`Files::unsynced`] is on the disk. After an error nobody knows what is in the
+    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is in the
     /// file: it takes no more until it has been emptied.
     pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
         let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
@@ -65,17 +84,29 @@ impl Files {
         record.extend_from_slice(&length.to_le_bytes());
         record.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
         record.extend_from_slice(content);
-        (&*self.file).write_all(&record)?;
+        (&self.file.file).write_all(&record)?;
         self.length += record.len() as u64;
         Ok(())
     }
 
-    /// What the disk has not been asked to keep yet: the caller asks, by
-    /// [`File::sync_data`].
-    pub(super) fn unsynced(&mut self) -> Option<Arc<File>> {
-        let is_behind = self.synced < self.length;
+    /// What the disk may not keep yet: the caller waits for it.
+    pub(super) fn unsynced(&mut self) -> Option<Unsynced> {
+        let is_behind = self.synced < self.length || self.before.is_some();
         self.synced = self.length;
-        is_behind.then(|| Arc::clone(&self.file))
+        is_behind.then(|| Unsynced {
+            before: self.before.clone(),
+            current: Arc::clone(&self.file),
+        })
+    }
+
+    /// Whether it is what takes new records.
+    pub(super) fn is_current(&self, unsynced: &Unsynced) -> bool {
+        Arc::ptr_eq(&self.file, &unsynced.current)
+    }
+
+    /// The tables have what is in the other file.
+    pub(super) fn forget_before(&mut self) {
+        self.before = None;
     }
 
     /// From here on the other file takes the records, emptied.
@@ -83,7 +114,9 @@ impl Files {
         let other = 1 - self.current;
         let file = open(&self.paths[other])?;
         file.set_len(0)?;
-        (self.file, self.current) = (Arc::new(file), other);
+        let file = Arc::new(Kept::new(file));
+        self.before = Some(std::mem::replace(&mut self.file, file));
+        self.current = other;
         (self.length, self.synced) = (0, 0);
         Ok(())
     }
@@ -91,14 +124,16 @@ impl Files {
     /// The next record does not reach the disk.
     #[cfg(test)]
     pub(super) fn break_for_a_test(&mut self) {
-        self.file = Arc::new(File::open(&self.paths[self.current]).unwrap());
+        let file = File::open(&self.paths[self.current]).unwrap();
+        self.file = Arc::new(Kept::new(file));
     }
 
     /// What is written goes nowhere, and no disk keeps it. The answer reads it.
     #[cfg(test)]
     pub(super) fn lose_for_a_test(&mut self) -> io::PipeReader {
         let (reader, writer) = io::pipe().unwrap();
-        self.file = Arc::new(File::from(std::os::fd::OwnedFd::from(writer)));
+        let file = File::from(std::os::fd::OwnedFd::from(writer));
+        self.file = Arc::new(Kept::new(file));
         reader
     }
 
@@ -123,6 +158,34 @@ impl Files {
                 tracing::warn!(%error, path = %path.display(), "removing an empty journal");
             }
         }
+    }
+}
+
+impl Kept {
+    fn new(file: File) -> Self {
+        Self {
+            file,
+            has_failed: Mutex::new(false),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut has_failed = self
+            .has_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
+            return Err(io::Error::other("the disk has not kept what was before"));
+        }
+        self.file.sync_data().inspect_err(|_| *has_failed = true)
+    }
+}
+
+impl Unsynced {
+    /// Waits for the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let files = self.before.iter().chain([&self.current]);
+        files.map(|file| file.sync()).collect()
     }
 }
 

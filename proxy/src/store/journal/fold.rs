@@ -104,6 +104,7 @@ impl Books {
     /// The part that was begun is in the tables.
     pub(super) fn end_fold(&mut self) {
         self.folding = None;
+        self.files.forget_before();
         if self.accounts.len() > KNOWN_MAX {
             self.accounts.retain(|_, row| row.is_changed());
         }

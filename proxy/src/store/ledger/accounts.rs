@@ -257,12 +257,8 @@ impl Row {
         self.standing.allotted = self.standing.allotted.saturating_sub(amount);
     }
 
-    pub(super) fn fits(&self, amount: NanoUsd) -> bool {
-        self.fits_beside(self.standing.posted, amount)
-    }
-
-    /// Whether an amount fits where more is known to be posted.
-    pub(in crate::store) fn fits_beside(&self, posted: NanoUsd, amount: NanoUsd) -> bool {
+    /// Whether an amount fits where so much is known to be posted, or more.
+    pub(super) fn fits(&self, posted: NanoUsd, amount: NanoUsd) -> bool {
         let standing = self.standing;
         let allotted = standing.allotted.nanos().saturating_add(amount.nanos());
         let posted = posted.max(standing.posted);

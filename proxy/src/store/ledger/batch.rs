@@ -15,7 +15,7 @@ use super::ApplyError;
 use super::accounts::Accounts;
 use super::grant::grant;
 use crate::key::AccountId;
-use crate::ledger::entry::{Claim, Entry, Outcome, Posting};
+use crate::ledger::entry::{Claim, Entry, NOTHING, Outcome, Posting};
 use crate::money::NanoUsd;
 use crate::store::usage::UsageRow;
 use crate::store::{Database, Store};
@@ -160,7 +160,7 @@ impl Changes {
     }
 
     fn claim(&mut self, rows: &mut Accounts, claim: &Claim) -> Outcome {
-        let outcome = grant(rows.rows(), claim);
+        let outcome = grant(rows.rows(), claim, &NOTHING);
         if let Outcome::Granted(grants) = &outcome {
             for grant in grants {
                 let change = self.get(&claim.accounts[grant.at]);

@@ -3,22 +3,26 @@
 
 use super::accounts::Rows;
 use crate::ledger::account::{AHEAD_DIVISOR, Standing};
-use crate::ledger::entry::{Claim, Grant, Outcome};
+use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::money::NanoUsd;
 
-/// Allots to a claim of what is left after the claims before it.
-pub(in crate::store) fn grant(rows: &mut Rows, claim: &Claim) -> Outcome {
+/// Allots to a claim of what is left after the claims before it. `posted` is what is
+/// known to be posted of each account, where that is more than its row says.
+pub(in crate::store) fn grant(rows: &mut Rows, claim: &Claim, posted: &Amounts) -> Outcome {
     let mut grants: Vec<Grant> = Vec::new();
     for (at, account) in claim.asked() {
-        let least = claim.least[at];
-        let Some(row) = rows.get_mut(account).filter(|row| row.fits(least)) else {
+        let (least, posted) = (claim.least[at], posted[at]);
+        let row = rows.get_mut(account);
+        let Some(row) = row.filter(|row| row.fits(posted, least)) else {
             let standing = rows.get(account).map(|row| row.standing());
             take_back(rows, claim, &grants);
             let standing = standing.unwrap_or_default();
             return Outcome::Refused { at, standing };
         };
-        let most = least.saturating_add(ahead(row.standing(), least, claim.ahead[at]));
-        let amount = if row.fits(most) { most } else { least };
+        let mut standing = row.standing();
+        standing.posted = standing.posted.max(posted);
+        let most = least.saturating_add(ahead(standing, least, claim.ahead[at]));
+        let amount = if row.fits(posted, most) { most } else { least };
         row.allot(amount);
         grants.push(Grant {
             at,

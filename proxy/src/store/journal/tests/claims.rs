@@ -23,10 +23,6 @@ impl Case {
         let found = standing(&self.store, &self.key).await.unwrap().unwrap();
         found.allotted.nanos()
     }
-
-    async fn is_broken(&self) -> bool {
-        self.journal().books.lock().await.is_broken
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,7 +94,7 @@ async fn f3_a_claim_that_is_not_written_has_not_happened() {
     case.journal().books.lock().await.files.break_for_a_test();
     assert_eq!(case.claim_at_once(5), None);
     assert_eq!(case.allotted().await, 0);
-    assert!(case.is_broken().await);
+    assert!(case.journal().is_broken().await);
     case.apply(&[case.claim(6)]).await.unwrap();
     assert_eq!(case.claim_at_once(7), Some(7));
     case = case.die_and_start().await;
@@ -109,11 +105,11 @@ async fn f3_a_claim_that_is_not_written_has_not_happened() {
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_a_claim_at_once_is_on_the_disk_a_moment_later() {
     let mut case = Case::busy().await;
-    let lost = case.journal().books.lock().await.files.lose_for_a_test();
+    let lost = case.journal().lose().await;
     assert_eq!(case.claim_at_once(5), Some(5));
-    assert!(!case.is_broken().await);
-    case.store.settle_if_due().await.unwrap();
-    assert!(case.is_broken().await);
+    assert!(!case.journal().is_broken().await);
+    case.store.keep_claims().await;
+    assert!(case.journal().is_broken().await);
     drop(lost);
     // The tables have it then.
     case.apply(&[case.posting(1)]).await.unwrap();
@@ -121,10 +117,51 @@ async fn f1_a_claim_at_once_is_on_the_disk_a_moment_later() {
     case.expect(11, 5, 2).await;
 }
 
+/// What builds on a record is not on the disk before it, though the files take turns.
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_the_file_before_is_on_the_disk_first() {
+    let mut case = Case::busy().await;
+    let lost = case.journal().lose().await;
+    assert_eq!(case.claim_at_once(5), Some(5));
+    let part = case.journal().books.lock().await.begin_fold().unwrap();
+    assert!(part.is_some(), "it goes into the tables later");
+    let refused = case.apply(&[case.posting(1)]).await;
+    assert!(
+        matches!(refused, Err(ApplyError::Unknown { .. })),
+        "{refused:?}"
+    );
+    drop(lost);
+    let found = applied_batch(&case.store, case.process).await.unwrap();
+    assert_eq!(found, Some(case.batch));
+    case.expect(11, 5, 2).await;
+}
+
+/// The error of a file that nobody needs any longer hinders nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_an_error_of_the_disk_that_comes_late_is_no_error() {
+    let mut case = Case::busy().await;
+    let lost = case.journal().lose().await;
+    assert_eq!(case.claim_at_once(5), Some(5));
+    let books = Arc::clone(&case.journal().books);
+    let unsynced = books.lock().await.files.unsynced().unwrap();
+    let write = case.store.begin_write().await.unwrap();
+    write.commit().await.unwrap();
+    let late = tokio::task::spawn_blocking(move || {
+        sync(&unsynced, &books).unwrap_err();
+        // Who asks again is told again.
+        sync(&unsynced, &books).unwrap_err();
+    });
+    late.await.unwrap();
+    drop(lost);
+    case.apply(&[case.posting(1)]).await.unwrap();
+    assert_eq!(case.claim_at_once(5), Some(5));
+    case.expect(11, 10, 2).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f1_a_batch_that_the_disk_does_not_keep_is_in_doubt_and_counts_once() {
     let mut case = Case::busy().await;
-    let lost = case.journal().books.lock().await.files.lose_for_a_test();
+    let lost = case.journal().lose().await;
     let batch = [case.posting(20), case.claim(5)];
     let refused = case.apply(&batch).await;
     assert!(
