@@ -348,11 +348,9 @@ impl Writable {
             // Claims go on while the disk works.
             let books = Arc::clone(OwnedMutexGuard::mutex(&self.0));
             drop(self);
-            let unsynced = unsynced.iter();
-            unsynced
-                .map(|unsynced| sync(unsynced, &books))
-                .collect::<Result<_, _>>()
-                .map_err(CommitError::NotSynced)
+            unsynced.map_or(Ok(()), |unsynced| {
+                sync(&unsynced, &books).map_err(CommitError::NotSynced)
+            })
         };
         tokio::task::spawn_blocking(work)
             .await

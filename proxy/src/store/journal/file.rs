@@ -184,8 +184,8 @@ impl Kept {
 impl Unsynced {
     /// Waits for the disk.
     pub(super) fn sync(&self) -> io::Result<()> {
-        let files = self.before.iter().chain([&self.current]);
-        files.map(|file| file.sync()).collect()
+        let mut files = self.before.iter().chain([&self.current]);
+        files.try_for_each(|file| file.sync())
     }
 }
 
