@@ -12,6 +12,7 @@ mod batches;
 mod cost;
 mod eight_writers;
 mod give_back;
+mod keeping;
 mod places;
 mod processes;
 mod rates;
@@ -273,26 +274,6 @@ async fn b2_an_overshoot_counts_before_it_is_written() {
     assert!(matches!(refused, Err(HoldError::Exceeded { .. })));
     bench.ledger.drain().await;
     assert_eq!(bench.standing(&key).await.posted.nanos(), 120);
-    bench.check().await;
-}
-
-/// The disk is asked to keep what it cannot keep, which is all that shows here.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f1_the_disk_is_asked_to_keep_a_claim_of_a_call_that_goes_on() {
-    let bench = Bench::new().await;
-    let key = bench.key("sk-goes-on", Some(1_000)).await;
-    let amount = NanoUsd::from_nanos(10);
-    let known = bench.ledger.hold(call(key), amount).await.expect("fits");
-    let lost = bench.store.lose_journal().await;
-    let hold = bench.ledger.hold(call(key), amount).await.expect("fits");
-    let mut looks = 0;
-    while !bench.store.has_lost_its_journal().await {
-        looks += 1;
-        assert!(looks < 200, "nobody has asked the disk");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    drop((lost, known, hold));
-    bench.ledger.drain().await;
     bench.check().await;
 }
 

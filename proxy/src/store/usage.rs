@@ -76,28 +76,37 @@ macro_rules! account_columns {
 }
 const ACCOUNT_COLUMNS: usize = 3;
 
+/// What stands before and after the rows of an insertion; those that only fill it
+/// have no request.
+macro_rules! insertion {
+    ($table:literal, $columns:expr, $end:literal) => {
+        (
+            concat!("WITH new (", $columns, ") AS (VALUES "),
+            concat!(
+                ") INSERT INTO ",
+                $table,
+                " (",
+                $columns,
+                ") SELECT ",
+                $columns,
+                " FROM new WHERE request_id IS NOT NULL ON CONFLICT ",
+                $end
+            ),
+        )
+    };
+}
+
 static INSERT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
-    let before = concat!("WITH new (", columns!(), ") AS (VALUES ");
-    let after = concat!(
-        ") INSERT INTO usage (",
+    let (before, after) = insertion!(
+        "usage",
         columns!(),
-        ") SELECT ",
-        columns!(),
-        " FROM new WHERE request_id IS NOT NULL
-          ON CONFLICT (request_id) DO NOTHING RETURNING request_id"
+        "(request_id) DO NOTHING RETURNING request_id"
     );
     filled::texts(before, COLUMNS, after)
 });
 
 static INSERT_ACCOUNTS: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
-    let before = concat!("WITH new (", account_columns!(), ") AS (VALUES ");
-    let after = concat!(
-        ") INSERT INTO usage_account (",
-        account_columns!(),
-        ") SELECT ",
-        account_columns!(),
-        " FROM new WHERE request_id IS NOT NULL ON CONFLICT DO NOTHING"
-    );
+    let (before, after) = insertion!("usage_account", account_columns!(), "DO NOTHING");
     filled::texts(before, ACCOUNT_COLUMNS, after)
 });
 

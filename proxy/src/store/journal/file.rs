@@ -23,8 +23,8 @@ pub(super) struct Files {
     before: Option<Arc<Kept>>,
     /// Of the file that takes new records.
     length: u64,
-    /// How much of it the disk has been asked to keep.
-    synced: u64,
+    /// The disk has not been asked to keep all of it.
+    is_behind: bool,
 }
 
 /// A file that the disk is asked to keep. Of an error the system tells whoever asks
@@ -69,14 +69,14 @@ impl Files {
             file: Arc::new(Kept::new(file)),
             before: None,
             length,
-            synced: length,
+            is_behind: false,
         };
         Ok((files, records))
     }
 
     /// Writes a record. It outlives this process from here on, and a power cut once
-    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is in the
-    /// file: it takes no more until it has been emptied.
+    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is
+    /// in the file: it takes no more until it has been emptied.
     pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
         let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
         let length = u32::try_from(content.len()).map_err(too_long)?;
@@ -86,14 +86,14 @@ impl Files {
         record.extend_from_slice(content);
         (&self.file.file).write_all(&record)?;
         self.length += record.len() as u64;
+        self.is_behind = true;
         Ok(())
     }
 
     /// What the disk may not keep yet: the caller waits for it.
     pub(super) fn unsynced(&mut self) -> Option<Unsynced> {
-        let is_behind = self.synced < self.length || self.before.is_some();
-        self.synced = self.length;
-        is_behind.then(|| Unsynced {
+        let is_behind = std::mem::take(&mut self.is_behind);
+        (is_behind || self.before.is_some()).then(|| Unsynced {
             before: self.before.clone(),
             current: Arc::clone(&self.file),
         })
@@ -117,7 +117,7 @@ impl Files {
         let file = Arc::new(Kept::new(file));
         self.before = Some(std::mem::replace(&mut self.file, file));
         self.current = other;
-        (self.length, self.synced) = (0, 0);
+        (self.length, self.is_behind) = (0, false);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl Files {
         for path in &self.paths {
             File::options().write(true).open(path)?.set_len(0)?;
         }
-        (self.length, self.synced) = (0, 0);
+        (self.length, self.is_behind) = (0, false);
         Ok(())
     }
 
