@@ -4,12 +4,12 @@
 //! It is pure like the accounts in it: no clock, no lock and no I/O. The ledger
 //! keeps it behind its lock and carries to the store what it asks for.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use foldhash::HashMap;
 use uuid::Uuid;
 
 use super::account::{Account, Standing, Take};

@@ -12,9 +12,10 @@ mod cell;
 pub(super) mod keeper;
 mod part;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::HashMap;
 
 use self::cell::{Cell, Fit};
 pub(crate) use self::part::{Answer, Ask};
@@ -84,7 +85,7 @@ pub(super) enum NoRoom {
 impl Gauges {
     pub(super) fn new(is_shared: bool) -> Self {
         Self {
-            gauges: HashMap::new(),
+            gauges: HashMap::default(),
             forget_at: GAUGES_MIN,
             is_shared,
             alive_until: Duration::ZERO,

@@ -18,7 +18,6 @@ mod fold;
 mod record;
 
 use std::{
-    collections::HashSet,
     io,
     path::Path,
     sync::Arc,
@@ -26,6 +25,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use foldhash::HashSet;
 use sqlx::AnyPool;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
@@ -127,9 +127,9 @@ impl Journal {
             process: None,
             batch: 0,
             number: 0,
-            accounts: Rows::new(),
+            accounts: Rows::default(),
             rows: Vec::new(),
-            ids: HashSet::new(),
+            ids: HashSet::default(),
             since: None,
             opened: Utc::now(),
             folding: None,

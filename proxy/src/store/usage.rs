@@ -4,10 +4,10 @@
 //! that a row and the total it adds to commit together. It keeps no prompt, no
 //! answer and no secret.
 
-use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
+use foldhash::HashSet;
 use sqlx::any::AnyArguments;
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AnyPool, Row as _};
@@ -190,7 +190,7 @@ pub(super) async fn insert(
     rows: &[&UsageRow],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
-    let mut written = HashSet::with_capacity(rows.len());
+    let mut written = HashSet::default();
     for (size, rows) in filled::chunks(rows) {
         let rows = rows.map(|row| row.copied());
         let ids = bound(INSERT[size].as_str(), rows)

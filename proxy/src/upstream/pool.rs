@@ -3,11 +3,12 @@
 //! It owns what is the same for each call of a deployment, made once, and which
 //! connection a call gets. It never sends a request twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;

@@ -2,10 +2,11 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashMap, HashSet},
     hash::{Hash, Hasher},
     sync::Arc,
 };
+
+use foldhash::{HashMap, HashSet};
 
 use crate::key::{Key, KeyHash};
 

@@ -2,9 +2,10 @@
 //! where each account stands, once however often it was changed. The transaction
 //! also says up to which batch that is, so that no record counts again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use foldhash::HashSet;
 use sqlx::{AnyPool, Row as _};
 use uuid::Uuid;
 
@@ -171,7 +172,7 @@ fn joined(records: Vec<Record>) -> Option<Part> {
         batch,
         number,
         rows,
-        ids: HashSet::new(),
+        ids: HashSet::default(),
         totals: totals.into_iter().collect(),
     })
 }

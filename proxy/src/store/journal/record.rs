@@ -2,9 +2,10 @@
 //! account that it changed stands after it. Lists without names, because a busy
 //! gateway writes thousands of rows a second.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::DateTime;
+use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -77,7 +78,7 @@ impl<'a> Places<'a> {
     fn new(accounts: impl Iterator<Item = &'a AccountId> + Clone, are_looked_up: bool) -> Self {
         let of = match are_looked_up {
             true => accounts.clone().zip(0..).collect(),
-            false => HashMap::new(),
+            false => HashMap::default(),
         };
         let names = accounts.map(name).collect();
         Self { of, names }

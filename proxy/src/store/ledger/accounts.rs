@@ -5,9 +5,10 @@
 //! Every process locks them in the order of their names, so that none waits for
 //! another in a circle.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use foldhash::HashMap;
 use sqlx::{Any, AnyConnection, Row as _};
 
 use super::{ALLOTTED_MAX_NANOS, read_standing};
@@ -120,7 +121,7 @@ impl Accounts {
             Database::Sqlite(_) => &READ_SQLITE,
             Database::Postgres(_) => &READ_POSTGRES,
         };
-        let mut found = HashMap::new();
+        let mut found = HashMap::default();
         for (size, names) in chunks(&in_order(accounts)) {
             let mut query = sqlx::query::<Any>(texts[size].as_str());
             for name in names {

@@ -7,8 +7,7 @@
 mod in_journal;
 mod in_tables;
 
-use std::collections::{HashMap, HashSet};
-
+use foldhash::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::ApplyError;
