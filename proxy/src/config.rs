@@ -5,6 +5,7 @@
 mod environment;
 mod file;
 mod model_list;
+mod provider_key;
 mod resolve;
 mod tree;
 
@@ -19,6 +20,7 @@ use url::Url;
 pub(crate) use self::{
     environment::Environment,
     file::{File, Wanted, Warning, parse},
+    provider_key::ProviderKey,
     resolve::{ConfigError, Options, check, database_url, listen_address, resolve, time_zone},
 };
 use crate::{key::Seals, price::Price, secret::Secret};
@@ -86,7 +88,7 @@ pub(crate) struct Deployment {
     /// The provider's own name of the model.
     pub(crate) upstream_model: String,
     pub(crate) api_base: Url,
-    pub(crate) api_key: Option<Secret>,
+    pub(crate) api_key: Option<ProviderKey>,
     pub(crate) price: Option<Price>,
     /// Declared free: both prices given as zero.
     pub(crate) free: bool,

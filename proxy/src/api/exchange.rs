@@ -20,7 +20,7 @@ use super::revocation::revoked;
 use super::settle::settlement;
 use crate::app::AppState;
 use crate::auth::{Caller, Peer};
-use crate::config::Deployment;
+use crate::config::{Deployment, ProviderKey};
 use crate::error::ApiError;
 use crate::failpoint;
 use crate::key::{AccountId, Rates, SharedScope, own_key};
@@ -95,7 +95,8 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         status: answer.status.as_u16(),
     };
     if !answer.status.is_success() {
-        return Err(refused(sent, &mut answer, deployment.api_key.as_ref()).await);
+        let api_key = deployment.api_key.as_ref().map(ProviderKey::secret);
+        return Err(refused(sent, &mut answer, api_key).await);
     }
     let mut headers = std::mem::take(&mut answer.headers);
     if let Ok(id) = HeaderValue::try_from(&deployment.id) {

@@ -7,14 +7,13 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
-    Deployment, Provider,
+    Deployment, Provider, ProviderKey,
     file::Reader,
     tree::{Entry, Node, Problem},
 };
 use crate::{
     money::{MoneyError, PicoUsd},
     price::Price,
-    secret::Secret,
 };
 
 /// Prefix of `litellm_params.model`, default address, variable of the key.
@@ -45,7 +44,7 @@ struct Draft<'a> {
     public_name: Option<String>,
     model: Option<(&'a Node, String)>,
     api_base: Option<(&'a Node, String)>,
-    api_key: Option<Secret>,
+    api_key: Option<ProviderKey>,
     input: Option<PicoUsd>,
     output: Option<PicoUsd>,
     cache_read: Option<PicoUsd>,
@@ -115,7 +114,12 @@ fn litellm_param<'a>(
         "api_base" | "base_url" => {
             draft.api_base = reader.text(node, name)?.map(|text| (node, text))
         }
-        "api_key" => draft.api_key = reader.text(node, name)?.map(Secret::new),
+        "api_key" => {
+            let text = reader.text(node, name)?;
+            draft.api_key = text
+                .map(|text| provider_key(node, name, text))
+                .transpose()?;
+        }
         "timeout" => draft.timeout = seconds(node, name)?,
         // LiteLLM: prices may stand here as well as under model_info.
         "input_cost_per_token" | "output_cost_per_token" => {
@@ -184,10 +188,14 @@ fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployme
             );
         }
     };
-    let api_key = draft.api_key.or_else(|| {
-        let found = reader.environment.text(variable)?;
-        Some(Secret::new(found.to_owned()))
-    });
+    let from_environment = || {
+        let found = reader.environment.text(variable)?.to_owned();
+        Some(provider_key(item, variable, found))
+    };
+    let api_key = match draft.api_key {
+        Some(key) => Some(key),
+        None => from_environment().transpose()?,
+    };
     Ok(Deployment {
         id: draft.id.unwrap_or_else(|| {
             identity(&[&public_name, prefix, upstream_model, api_base.as_str()])
@@ -201,6 +209,14 @@ fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployme
         price,
         max_output_tokens: draft.max_output_tokens,
         timeout: draft.timeout,
+    })
+}
+
+fn provider_key(node: &Node, name: &str, text: String) -> Result<ProviderKey, Problem> {
+    ProviderKey::new(text).ok_or_else(|| {
+        node.problem(format!(
+            "{name} holds a character that no header can carry, such as a line end: remove it"
+        ))
     })
 }
 

@@ -14,8 +14,7 @@ use tokio::time::Instant;
 use super::headers::returned;
 use super::pool::{Pool, Target};
 use super::{Answer, AnswerBody, HEADERS_TIMEOUT, Outgoing, UpstreamError};
-use crate::config::Deployment;
-use crate::secret::Secret;
+use crate::config::{Deployment, ProviderKey};
 
 const ACCEPT: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 const USER_AGENT: HeaderValue =
@@ -31,7 +30,7 @@ pub(super) async fn send(
     let until = wait.map_or(deadline, |wait| deadline.min(Instant::now() + wait));
     let target = pool.target(&deployment.api_base);
     let target = target.map_err(UpstreamError::Unreachable)?;
-    let request = request(&target, deployment, outgoing)?;
+    let request = request(&target, deployment, outgoing);
     let answer = pool.send(&target, request, until).await;
     let answer = answer.map_err(|failure| failure.while_doing("waiting for its answer"))?;
     let (head, body) = answer.into_parts();
@@ -43,11 +42,7 @@ pub(super) async fn send(
     })
 }
 
-fn request(
-    target: &Target,
-    deployment: &Deployment,
-    outgoing: Outgoing,
-) -> Result<Request<Full<Bytes>>, UpstreamError> {
+fn request(target: &Target, deployment: &Deployment, outgoing: Outgoing) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::new(outgoing.body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.uri.clone();
@@ -56,24 +51,14 @@ fn request(
     headers.insert(header::HOST, target.host.clone());
     headers.insert(header::ACCEPT, ACCEPT);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    let credentials = match &deployment.api_key {
-        Some(key) => Some(bearer(key)?),
-        None => target.credentials.clone(),
-    };
-    if let Some(credentials) = credentials {
+    let of_key = deployment.api_key.as_ref().map(ProviderKey::bearer);
+    if let Some(credentials) = of_key.or_else(|| target.credentials.clone()) {
         headers.insert(header::AUTHORIZATION, credentials);
     }
     if let Some(credentials) = &target.proxy_credentials {
         headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
     }
-    Ok(request)
-}
-
-fn bearer(key: &Secret) -> Result<HeaderValue, UpstreamError> {
-    let value = HeaderValue::try_from(format!("Bearer {}", key.expose()));
-    let mut value = value.map_err(|error| UpstreamError::Unreachable(error.into()))?;
-    value.set_sensitive(true);
-    Ok(value)
+    request
 }
 
 /// How long to wait for the headers; None where the call's deadline alone

@@ -17,7 +17,7 @@ fn deployment(api_base: &str) -> Deployment {
         provider: Provider::OpenAiCompatible,
         upstream_model: "m".to_owned(),
         api_base: api_base.parse().expect("URL"),
-        api_key: Some(crate::secret::Secret::new("sk-provider".to_owned())),
+        api_key: crate::config::ProviderKey::new("sk-provider".to_owned()),
         price: None,
         free: false,
         max_output_tokens: None,

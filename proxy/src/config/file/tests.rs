@@ -51,7 +51,10 @@ fn deployments_get_their_base_key_price_and_limits() {
     };
     assert_eq!(fast.upstream_model, "gpt-4o-mini");
     assert_eq!(fast.api_base.as_str(), "https://api.openai.com/v1");
-    assert_eq!(fast.api_key.as_ref().unwrap().expose(), "sk-openai");
+    assert_eq!(
+        fast.api_key.as_ref().unwrap().secret().expose(),
+        "sk-openai"
+    );
     assert_eq!(fast.price.as_ref().unwrap().input.picos(), 150_000);
     assert_eq!(fast.price.as_ref().unwrap().output.picos(), 600_000);
     assert_eq!(fast.max_output_tokens, Some(100));
@@ -60,13 +63,16 @@ fn deployments_get_their_base_key_price_and_limits() {
     assert_eq!(own.provider, Provider::OpenAiCompatible);
     assert_eq!(own.upstream_model, "org/served");
     assert_eq!(own.api_base.as_str(), "http://127.0.0.1:8000/v1");
-    assert_eq!(own.api_key.as_ref().unwrap().expose(), "sk-vllm");
+    assert_eq!(own.api_key.as_ref().unwrap().secret().expose(), "sk-vllm");
     assert!(own.free);
     assert_eq!(
         qwen.api_base.as_str(),
         "https://dashscope.aliyuncs.com/compatible-mode/v1"
     );
-    assert_eq!(qwen.api_key.as_ref().unwrap().expose(), "sk-dashscope");
+    assert_eq!(
+        qwen.api_key.as_ref().unwrap().secret().expose(),
+        "sk-dashscope"
+    );
     assert!(qwen.price.is_none());
     assert_ne!(fast.id, qwen.id);
 }
@@ -195,6 +201,10 @@ fn mistakes_name_their_place_and_what_to_do() {
         (
             "model_list:\n- model_name: a\n  litellm_params: {model: openai/x, api_base: 'file:///etc'}\n",
             "api_base must be an http or https address",
+        ),
+        (
+            "model_list:\n- model_name: a\n  litellm_params: {model: openai/x, api_key: \"sk-\\n\"}\n",
+            "api_key holds a character that no header can carry",
         ),
         (
             "model_list:\n- model_name: a\n  litellm_params: {model: openai/x}\n  model_info: {input_cost_per_token: -1, output_cost_per_token: 1}\n",
