@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::budget::warn;
@@ -28,7 +28,7 @@ use crate::ledger::{Hold, Settlement};
 use crate::money::NanoUsd;
 use crate::secret::Secret;
 use crate::stream::meter::Meter;
-use crate::stream::pump::{CHUNKS_MAX, Ending, Pump};
+use crate::stream::pump::{CHUNKS_MAX, Cut, Ending, Pump};
 use crate::upstream::{Answer, Outgoing, UpstreamError};
 
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
@@ -190,8 +190,8 @@ fn stream(
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
-    let (cut, cuts) = watch::channel(false);
-    let pump = Pump::new(answer, sender, sent.hides_usage, cuts);
+    let cut = Cut::default();
+    let pump = Pump::new(answer, sender, sent.hides_usage, cut.clone());
     let watching = state.clone();
     state.tasks.spawn(async move {
         // Owned here: a panic in the pump drops it, which charges the bound.
@@ -202,7 +202,7 @@ fn stream(
             () = revoked(&watching, caller, peer) => {
                 let request_id = sent.hold.call().request_id;
                 tracing::info!(%request_id, "a stream is cut because its key has ended");
-                cut.send_replace(true);
+                cut.make();
                 pump.await
             }
         };

@@ -7,10 +7,15 @@
 //! it how the stream ended.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, timeout_at};
 
 use super::meter::{Kind, Meter};
@@ -48,6 +53,11 @@ pub(crate) enum Ending {
     Cut,
 }
 
+/// Ends a stream whose caller may listen no longer. Who makes it polls the pump
+/// afterwards, in the same task: it wakes nobody, which would cost each event.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cut(Arc<AtomicBool>);
+
 /// One stream under way.
 #[derive(Debug)]
 pub(crate) struct Pump {
@@ -61,8 +71,7 @@ pub(crate) struct Pump {
     drain_until: Instant,
     drained_bytes: usize,
     done: bool,
-    /// Becomes true when the caller may listen no longer.
-    cuts: watch::Receiver<bool>,
+    cut: Cut,
 }
 
 enum Step {
@@ -74,12 +83,31 @@ enum Step {
     Revoked,
 }
 
+impl Cut {
+    pub(crate) fn make(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_made(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Ready at the first poll after it was made.
+    async fn made(&self) {
+        poll_fn(|_| match self.is_made() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+}
+
 impl Pump {
     pub(crate) fn new(
         answer: Answer,
         caller: mpsc::Sender<Chunk>,
         hides_usage: bool,
-        cuts: watch::Receiver<bool>,
+        cut: Cut,
     ) -> Self {
         Self {
             drain_until: answer.deadline(),
@@ -90,7 +118,7 @@ impl Pump {
             caller: Some(caller),
             drained_bytes: 0,
             done: false,
-            cuts,
+            cut,
         }
     }
 
@@ -147,7 +175,7 @@ impl Pump {
         let Some(caller) = &self.caller else {
             return tokio::select! {
                 biased;
-                Ok(_) = self.cuts.wait_for(|cut| *cut) => Step::Revoked,
+                () = self.cut.made() => Step::Revoked,
                 next = timeout_at(self.drain_until, self.answer.next()) => match next {
                     Ok(next) => Step::from(next),
                     Err(_) => Step::Failed(UpstreamError::Timeout("draining")),
@@ -156,9 +184,9 @@ impl Pump {
         };
         tokio::select! {
             biased;
-            Ok(_) = self.cuts.wait_for(|cut| *cut) => Step::Revoked,
-            () = caller.closed() => Step::CallerGone,
+            () = self.cut.made() => Step::Revoked,
             next = self.answer.next() => Step::from(next),
+            () = caller.closed() => Step::CallerGone,
         }
     }
 
@@ -187,14 +215,20 @@ impl Pump {
                 return;
             };
             let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES_MAX));
-            let is_cut = *self.cuts.borrow();
-            let sent = tokio::select! {
-                biased;
-                // A caller that does not read must not put off its own end.
-                Ok(_) = self.cuts.wait_for(|cut| *cut), if !is_cut => return,
-                sent = timeout_at(self.answer.deadline(), caller.send(Ok(chunk))) => sent,
+            let is_sent = match caller.try_send(Ok(chunk)) {
+                Ok(()) => true,
+                Err(TrySendError::Closed(_)) => false,
+                Err(TrySendError::Full(chunk)) => {
+                    let sending = timeout_at(self.answer.deadline(), caller.send(chunk));
+                    tokio::select! {
+                        biased;
+                        // A caller that does not read must not put off its own end.
+                        () = self.cut.made(), if !self.cut.is_made() => return,
+                        sent = sending => matches!(sent, Ok(Ok(()))),
+                    }
+                }
             };
-            if !matches!(sent, Ok(Ok(()))) {
+            if !is_sent {
                 self.caller_gone();
             }
         }
@@ -225,7 +259,7 @@ impl Pump {
     /// OpenAI: an error inside a stream is an event like any other. An event
     /// that was handed out in part is closed first.
     async fn report(&mut self, (kind, code): (&str, &str), message: &str) {
-        let is_broken = self.splitter.is_inside_oversize() || *self.cuts.borrow();
+        let is_broken = self.splitter.is_inside_oversize() || self.cut.is_made();
         let lead = match is_broken {
             true => "\n\n",
             false => "",

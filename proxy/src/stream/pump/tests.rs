@@ -15,7 +15,7 @@ const STREAM: &str = concat!(
 async fn pumped(chunks: &[&[u8]], hides_usage: bool) -> (Vec<u8>, Meter, Ending) {
     let answer = Answer::prepared(chunks.iter().map(|chunk| Bytes::copy_from_slice(chunk)));
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    let pump = Pump::new(answer, sender, hides_usage, uncut()).run();
+    let pump = Pump::new(answer, sender, hides_usage, Cut::default()).run();
     let reading = async {
         let mut seen = Vec::new();
         while let Some(Ok(chunk)) = receiver.recv().await {
@@ -26,10 +26,6 @@ async fn pumped(chunks: &[&[u8]], hides_usage: bool) -> (Vec<u8>, Meter, Ending)
     };
     let ((meter, ending), seen) = tokio::join!(pump, reading);
     (seen, meter, ending)
-}
-
-fn uncut() -> watch::Receiver<bool> {
-    watch::channel(false).1
 }
 
 fn counts(meter: &Meter) -> Option<(u64, u64)> {
@@ -68,7 +64,7 @@ async fn e2_a_caller_that_leaves_does_not_take_the_usage_along() {
             .iter()
             .map(|event| Bytes::from_static(event.as_bytes()));
         let (sender, mut receiver) = mpsc::channel(1);
-        let pump = Pump::new(Answer::prepared(chunks), sender, false, uncut()).run();
+        let pump = Pump::new(Answer::prepared(chunks), sender, false, Cut::default()).run();
         let reading = async {
             for _ in 0..leaves_after {
                 receiver.recv().await;
@@ -87,7 +83,7 @@ async fn a_drain_is_bounded() {
     let answer = Answer::prepared(std::iter::repeat_n(chunk, 50));
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
-    let (_, ending) = Pump::new(answer, sender, false, uncut()).run().await;
+    let (_, ending) = Pump::new(answer, sender, false, Cut::default()).run().await;
     assert_eq!(ending, Ending::Cut);
 }
 
@@ -107,7 +103,7 @@ async fn e5_a_reader_that_stands_still_stops_the_provider() {
     let chunk = Bytes::from(vec![b'x'; CHUNK_BYTES_MAX]);
     let answer = Answer::prepared(std::iter::repeat_n(chunk, 1_000));
     let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-    let mut pump = Box::pin(Pump::new(answer, sender, false, uncut()).run());
+    let mut pump = Box::pin(Pump::new(answer, sender, false, Cut::default()).run());
     for _ in 0..100 {
         tokio::select! {
             biased;
@@ -130,8 +126,8 @@ async fn c4_a_stream_of_a_key_that_ended_is_cut_and_says_so() {
         let chunk = Bytes::from_static(STREAM.split_inclusive("\n\n").next().unwrap().as_bytes());
         let answer = Answer::prepared(std::iter::repeat_n(chunk, 1_000));
         let (sender, mut receiver) = mpsc::channel(CHUNKS_MAX);
-        let (cut, cuts) = watch::channel(false);
-        let mut pump = Box::pin(Pump::new(answer, sender, false, cuts).run());
+        let cut = Cut::default();
+        let mut pump = Box::pin(Pump::new(answer, sender, false, cut.clone()).run());
         // The channel fills, and the pump waits for its reader.
         let filling = tokio::time::timeout(Duration::from_secs(5), &mut pump).await;
         assert!(filling.is_err());
@@ -139,7 +135,7 @@ async fn c4_a_stream_of_a_key_that_ended_is_cut_and_says_so() {
             receiver.close();
         }
         let began = Instant::now();
-        cut.send_replace(true);
+        cut.make();
         let reading = async {
             let mut seen = Vec::new();
             while reads && let Some(Ok(chunk)) = receiver.recv().await {
