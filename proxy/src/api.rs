@@ -9,6 +9,7 @@ pub(crate) mod chat;
 mod envelope;
 mod exchange;
 mod failure;
+mod header;
 mod itself;
 pub(crate) mod models;
 mod rates;

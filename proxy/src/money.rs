@@ -105,15 +105,15 @@ impl NanoUsd {
 /// Dollars with the decimals that are there, as response headers show them.
 impl fmt::Display for NanoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, fraction) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
-        if fraction == 0 {
-            return write!(f, "{whole}.0");
+        let (whole, mut fraction) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
+        let mut digits = [b'0'; 9];
+        for digit in digits.iter_mut().rev() {
+            *digit += u8::try_from(fraction % 10).unwrap_or_default();
+            fraction /= 10;
         }
-        let (mut digits, mut width) = (fraction, 9);
-        while digits % 10 == 0 {
-            (digits, width) = (digits / 10, width - 1);
-        }
-        write!(f, "{whole}.{digits:0width$}")
+        let shown = digits.iter().rposition(|digit| *digit != b'0').unwrap_or(0);
+        let text = str::from_utf8(&digits[..=shown]).map_err(|_| fmt::Error)?;
+        write!(f, "{whole}.{text}")
     }
 }
 

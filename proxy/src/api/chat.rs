@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use uuid::{Builder, Uuid};
 
 use super::envelope::Envelope;
 use super::exchange::{self, Exchange};
+use super::header;
 use super::rates;
 use crate::app::AppState;
 use crate::auth::{
@@ -48,7 +49,7 @@ pub(crate) async fn answered(state: &AppState, request: Request) -> Response {
         tracing::info!(%request_id, status = error.status().as_u16(), "chat call refused");
         error.into_response()
     });
-    if let Ok(value) = HeaderValue::try_from(request_id.to_string()) {
+    if let Some(value) = header::value(request_id) {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, value.clone());
         headers.insert(CALL_ID, value);

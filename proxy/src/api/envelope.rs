@@ -92,8 +92,9 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Result<Self, ApiError> {
         shallow(body)?;
+        let text = str::from_utf8(body).map_err(|_| ApiError::malformed_body())?;
         let fields =
-            serde_json::from_slice::<Fields<'a>>(body).map_err(|_| ApiError::malformed_body())?;
+            serde_json::from_str::<Fields<'a>>(text).map_err(|_| ApiError::malformed_body())?;
         if let Some(name) = fields.duplicate() {
             return Err(ApiError::bad_request(
                 "body",

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::budget::warn;
 use super::failure;
+use super::header;
 use super::rates;
 use super::revocation::revoked;
 use super::settle::settlement;
@@ -258,8 +259,7 @@ fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>
 }
 
 fn insert_amount(headers: &mut HeaderMap, name: HeaderName, amount: Option<NanoUsd>) {
-    let value = amount.map(|amount| HeaderValue::try_from(amount.to_string()));
-    if let Some(Ok(value)) = value {
+    if let Some(value) = amount.and_then(header::value) {
         headers.insert(name, value);
     }
 }

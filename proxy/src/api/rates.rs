@@ -5,10 +5,34 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use super::header;
 use crate::error::ApiError;
 use crate::key::{AccountId, Key, Quota, Rate, Rates};
 use crate::ledger::{Left, RateExceeded};
 use crate::money::NanoUsd;
+
+/// OpenAI: limit, rest, and when it is whole again.
+const OF_REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const OF_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+/// LiteLLM: the key's own limits.
+const OF_KEY: [(Rate, HeaderName); 2] = [
+    (
+        Rate::Requests,
+        HeaderName::from_static("x-litellm-key-rpm-limit"),
+    ),
+    (
+        Rate::Tokens,
+        HeaderName::from_static("x-litellm-key-tpm-limit"),
+    ),
+];
 
 /// A slot is free when any call of the key ends, which nobody can foresee.
 const SLOT_RETRY_AFTER_S: u32 = 1;
@@ -71,17 +95,18 @@ pub(super) fn refused(
 /// OpenAI: what is left until when, here of the limit of which least is left.
 /// LiteLLM: the key's limits, and what is left of the model's own.
 pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
-    let reset = format!("{}s", left.resets_in_s);
-    for (rate, unit) in [(Rate::Requests, "requests"), (Rate::Tokens, "tokens")] {
+    let reset = header::value(format_args!("{}s", left.resets_in_s));
+    for (rate, names) in [(Rate::Requests, OF_REQUESTS), (Rate::Tokens, OF_TOKENS)] {
         let all = rates.quotas.iter().zip(&left.counts);
         let limits = all.filter_map(|(quota, counts)| {
             let limit = quota.limit(rate)?;
             Some((counts[rate as usize], limit))
         });
         if let Some((rest, limit)) = limits.min() {
-            put(headers, format!("x-ratelimit-limit-{unit}"), &limit);
-            put(headers, format!("x-ratelimit-remaining-{unit}"), &rest);
-            put(headers, format!("x-ratelimit-reset-{unit}"), &reset);
+            let [of_limit, of_rest, of_reset] = names;
+            put(headers, of_limit, header::value(limit));
+            put(headers, of_rest, header::value(rest));
+            put(headers, of_reset, reset.clone());
         }
     }
     let mut all = rates.quotas.iter().zip(&left.counts);
@@ -92,26 +117,27 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
 }
 
 fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
-    for (rate, name) in [(Rate::Requests, "rpm"), (Rate::Tokens, "tpm")] {
+    for (rate, name) in OF_KEY {
         if let Some(limit) = quota.limit(rate) {
-            put(headers, format!("x-litellm-key-{name}-limit"), &limit);
+            put(headers, name, header::value(limit));
         }
     }
     let Some(model) = &quota.model else {
         return;
     };
     for rate in [Rate::ModelRequests, Rate::ModelTokens] {
-        if quota.limit(rate).is_some() {
-            let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
-            put(headers, name, &counts[rate as usize]);
+        let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
+        // Not every model's name can be one of a header.
+        if quota.limit(rate).is_some()
+            && let Ok(name) = HeaderName::try_from(name)
+        {
+            put(headers, name, header::value(counts[rate as usize]));
         }
     }
 }
 
-/// Nothing where a model's name is none of a header.
-fn put(headers: &mut HeaderMap, name: String, value: &impl ToString) {
-    let name = HeaderName::try_from(name);
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::try_from(value.to_string())) {
+fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
         headers.insert(name, value);
     }
 }

@@ -6,7 +6,8 @@
 //! feed it; the settlement asks it.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use super::seen::Seen;
 use crate::price::Usage;
@@ -40,19 +41,38 @@ pub(crate) struct Meter {
 }
 
 #[derive(Deserialize)]
-struct Chunk {
+struct Chunk<'a> {
     #[serde(default)]
     choices: Option<Vec<Choice>>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(default)]
-    usage: Option<Value>,
-    #[serde(default)]
-    error: Option<Value>,
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Counted {
-    #[serde(default)]
-    usage: Option<Value>,
+struct Counted<'a> {
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
+}
+
+/// OpenAI: `usage`, whose numbers can be anything here.
+#[derive(Deserialize)]
+struct Counts<'a> {
+    #[serde(borrow, default)]
+    prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    total_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt_tokens_details: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PromptDetails<'a> {
+    #[serde(borrow, default)]
+    cached_tokens: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -74,17 +94,17 @@ impl Meter {
             self.finished = true;
             return Kind::Done;
         }
-        let Ok(chunk) = serde_json::from_slice::<Chunk>(payload) else {
+        let Ok(chunk) = read::<Chunk<'_>>(payload) else {
             self.unread(payload.len());
             return Kind::Content;
         };
-        let usage = chunk.usage.as_ref().and_then(usage_of);
+        let usage = chunk.usage.and_then(usage_of);
         self.usage = usage.or(self.usage);
         let choices = chunk.choices.unwrap_or_default();
         for choice in &choices {
             self.count(choice);
         }
-        if chunk.error.is_some_and(|error| !error.is_null()) {
+        if chunk.error.is_some() {
             return Kind::Error;
         }
         match usage {
@@ -98,12 +118,12 @@ impl Meter {
     pub(crate) fn whole(&mut self, body: &[u8]) -> bool {
         self.finished = true;
         // Its text is most of an answer, and counts only where there is no usage.
-        let counted = serde_json::from_slice::<Counted>(body).ok();
-        self.usage = counted.and_then(|answer| usage_of(&answer.usage?));
+        let counted = read::<Counted<'_>>(body).ok();
+        self.usage = counted.and_then(|answer| usage_of(answer.usage?));
         if self.usage.is_some() && body.trim_ascii_start().starts_with(b"{") {
             return true;
         }
-        let Ok(answer) = serde_json::from_slice::<Chunk>(body) else {
+        let Ok(answer) = read::<Chunk<'_>>(body) else {
             self.unread(body.len());
             return false;
         };
@@ -141,23 +161,43 @@ impl Meter {
     }
 }
 
+/// Looked at once as a whole, a text costs less than name by name; what is none may
+/// be wrong only where nothing is read.
+fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
+    match str::from_utf8(json) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(json),
+    }
+}
+
 /// OpenAI: `usage.{prompt_tokens,completion_tokens}`, cached tokens in
 /// `prompt_tokens_details`. A usage without a prompt count is none. Some
 /// providers leave reasoning out of the completion and count it in
 /// `total_tokens` alone, so that the larger of the two is what is charged.
-fn usage_of(value: &Value) -> Option<Usage> {
-    let count = |value: Option<&Value>| value.and_then(Value::as_u64).map(|n| n.min(TOKENS_MAX));
-    let cached = value
-        .get("prompt_tokens_details")
-        .and_then(|details| details.get("cached_tokens"));
-    let prompt_tokens = count(value.get("prompt_tokens"))?;
-    let completion_tokens = count(value.get("completion_tokens")).unwrap_or(0);
-    let total_tokens = count(value.get("total_tokens")).unwrap_or(0);
+fn usage_of(value: &RawValue) -> Option<Usage> {
+    let counts = object::<Counts<'_>>(value)?;
+    let details = counts.prompt_tokens_details;
+    let cached = details.and_then(|details| object::<PromptDetails<'_>>(details)?.cached_tokens);
+    let prompt_tokens = count(counts.prompt_tokens)?;
+    let completion_tokens = count(counts.completion_tokens).unwrap_or(0);
+    let total_tokens = count(counts.total_tokens).unwrap_or(0);
     Some(Usage {
         prompt_tokens,
         completion_tokens: completion_tokens.max(total_tokens.saturating_sub(prompt_tokens)),
         cached_tokens: count(cached).unwrap_or(0),
     })
+}
+
+/// Serde would take the items of a list for fields, too.
+fn object<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Option<T> {
+    let text = Some(value.get()).filter(|text| text.starts_with('{'));
+    serde_json::from_str(text?).ok()
+}
+
+/// None for what is no whole number, zero or more.
+fn count(value: Option<&RawValue>) -> Option<u64> {
+    let count = value?.get().parse::<u64>().ok()?;
+    Some(count.min(TOKENS_MAX))
 }
 
 #[cfg(test)]
@@ -204,6 +244,7 @@ mod tests {
             r#"{"usage":{"prompt_tokens":-1,"completion_tokens":5}}"#,
             r#"{"usage":{"prompt_tokens":1.5}}"#,
             r#"{"usage":"many"}"#,
+            r#"{"usage":[5,5,5,{}]}"#,
         ] {
             meter.event(payload.as_bytes());
         }

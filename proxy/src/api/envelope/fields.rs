@@ -4,7 +4,6 @@
 //! two equal names without a word.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{MapAccess, Visitor};
@@ -27,12 +26,14 @@ impl<'a> Fields<'a> {
 
     /// The position, from 1, of the first name that stands there already.
     pub(super) fn duplicate(&self) -> Option<usize> {
-        let mut seen = BTreeSet::new();
-        let first = self
-            .0
-            .iter()
-            .position(|(name, _)| !seen.insert(name.as_ref()));
-        first.map(|index| index + 1)
+        let names = self.0.iter().map(|(name, _)| name.as_ref());
+        let mut places = names.zip(1..).collect::<Vec<(&str, usize)>>();
+        places.sort_unstable();
+        let pairs = places.windows(2).filter_map(|pair| match pair {
+            [(name, _), (next, place)] if name == next => Some(*place),
+            _ => None,
+        });
+        pairs.min()
     }
 }
 

@@ -1,0 +1,39 @@
+//! Owns how something short becomes the value of a header. Each answer has a dozen,
+//! and most are numbers.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use http::HeaderValue;
+
+/// The longest is a call's id.
+const BYTES_MAX: usize = 40;
+
+/// None for what is longer than [`BYTES_MAX`], or can be in no header.
+pub(super) fn value(shown: impl Display) -> Option<HeaderValue> {
+    let mut buffer = [0; BYTES_MAX];
+    let mut rest = &mut buffer[..];
+    write!(rest, "{shown}").ok()?;
+    let length = BYTES_MAX - rest.len();
+    HeaderValue::from_bytes(&buffer[..length]).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value;
+
+    #[test]
+    fn what_fits_is_a_value() {
+        for (shown, expected) in [
+            ("", Some("")),
+            ("18446744073709551615", Some("18446744073709551615")),
+            (&"x".repeat(40), Some(&*"x".repeat(40))),
+            (&"x".repeat(41), None),
+            ("a\nb", None),
+        ] {
+            let found = value(shown);
+            let found = found.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(found, expected);
+        }
+    }
+}
