@@ -29,8 +29,9 @@ use std::{io::Write as _, process::ExitCode};
 
 use mimalloc::MiMalloc;
 
-/// A call makes some fifty allocations, many larger than what the C library hands
-/// out without searching. Huge pages are off: they nearly double an idle gateway.
+/// A call makes some fifty allocations, a dozen of them larger than what the C
+/// library hands out without searching. No huge pages are asked for: they nearly
+/// double an idle gateway.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

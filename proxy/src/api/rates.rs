@@ -104,8 +104,8 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
         });
         if let Some((rest, limit)) = limits.min() {
             let [of_limit, of_rest, of_reset] = names;
-            put(headers, of_limit, header::value(limit));
-            put(headers, of_rest, header::value(rest));
+            put(headers, of_limit, header::number(limit));
+            put(headers, of_rest, header::number(rest));
             put(headers, of_reset, reset.clone());
         }
     }
@@ -119,19 +119,20 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
 fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
     for (rate, name) in OF_KEY {
         if let Some(limit) = quota.limit(rate) {
-            put(headers, name, header::value(limit));
+            put(headers, name, header::number(limit));
         }
     }
     let Some(model) = &quota.model else {
         return;
     };
     for rate in [Rate::ModelRequests, Rate::ModelTokens] {
+        if quota.limit(rate).is_none() {
+            continue;
+        }
         let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
         // Not every model's name can be one of a header.
-        if quota.limit(rate).is_some()
-            && let Ok(name) = HeaderName::try_from(name)
-        {
-            put(headers, name, header::value(counts[rate as usize]));
+        if let Ok(name) = HeaderName::try_from(name) {
+            put(headers, name, header::number(counts[rate as usize]));
         }
     }
 }

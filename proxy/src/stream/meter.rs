@@ -171,8 +171,8 @@ fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result<T> {
 }
 
 /// OpenAI: `usage.{prompt_tokens,completion_tokens}`, cached tokens in
-/// `prompt_tokens_details`. A usage without a prompt count is none. Some
-/// providers leave reasoning out of the completion and count it in
+/// `prompt_tokens_details`. A usage without a prompt count is none, nor is one that
+/// says a number twice. Some providers leave reasoning out of the completion and count it in
 /// `total_tokens` alone, so that the larger of the two is what is charged.
 fn usage_of(value: &RawValue) -> Option<Usage> {
     let counts = object::<Counts<'_>>(value)?;
@@ -245,6 +245,7 @@ mod tests {
             r#"{"usage":{"prompt_tokens":1.5}}"#,
             r#"{"usage":"many"}"#,
             r#"{"usage":[5,5,5,{}]}"#,
+            r#"{"usage":{"prompt_tokens":5,"prompt_tokens":6}}"#,
         ] {
             meter.event(payload.as_bytes());
         }

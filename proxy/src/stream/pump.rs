@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout_at};
 
 use super::meter::{Kind, Meter};
@@ -133,6 +134,9 @@ impl Pump {
                     if self.is_over_drain(chunk.len()) {
                         break Ending::Cut;
                     }
+                    // Neither an answer that is there nor a caller with room waits,
+                    // and whether the key still works must be looked at.
+                    consume_budget().await;
                     if self.done {
                         self.read_framing().await;
                         break Ending::Ended;

@@ -69,8 +69,9 @@ pub(crate) fn forwarded(caller: &HeaderMap) -> HeaderMap {
     headers
 }
 
-/// With those that the gateway adds, so that the map seldom grows.
-const HEADERS_USUAL: usize = 12;
+/// With those that the gateway adds, the limits of a key among them, so that the
+/// map seldom grows.
+const HEADERS_USUAL: usize = 24;
 
 /// What of a provider's headers goes to the caller.
 pub(super) fn returned(provider: &HeaderMap) -> HeaderMap {
@@ -135,6 +136,7 @@ mod tests {
         let provider = headers(&[
             ("content-type", "application/json"),
             ("x-request-id", "theirs"),
+            ("x-request-id", "another"),
             ("set-cookie", "a=b"),
             ("content-length", "7"),
             ("x-litellm-key-spend", "0"),

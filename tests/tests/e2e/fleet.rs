@@ -122,17 +122,33 @@ async fn c1_without_notifications_it_is_refused_within_five_seconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c4_a_running_stream_ends_with_its_key_at_another_gateway() {
     let fleet = Fleet::start(2, json!({})).await;
-    fleet.upstream.script(
-        "upstream-exact",
-        Script {
-            completion_tokens: 2_000,
-            interval: Duration::from_millis(20),
-            ..Script::default()
-        },
-    );
     let [first, second] = &fleet.gateways[..] else {
         panic!("not two gateways");
     };
+    // The provider of the second one says nothing more: no event wakes the stream.
+    for (calls, interval) in [
+        (1, Duration::from_millis(20)),
+        (2, Duration::from_secs(600)),
+    ] {
+        let script = Script {
+            completion_tokens: 2_000,
+            interval,
+            ..Script::default()
+        };
+        fleet.upstream.script("upstream-exact", script);
+        cut_at_another(first, second).await;
+        let settled = async || {
+            let (_, rows) = first.admin(Method::GET, "/spend/logs", &Value::Null).await;
+            let rows = rows.as_array().map_or(&[][..], Vec::as_slice);
+            let cost = |row: &Value| row["spend"].as_f64().unwrap_or_default();
+            rows.len() == calls && rows.iter().all(|row| cost(row) > 0.0)
+        };
+        eventually("its settlement", Duration::from_secs(5), settled).await;
+    }
+}
+
+/// Deletes a key at one gateway while the other streams to it.
+async fn cut_at_another(first: &Gateway, second: &Gateway) {
     let key = first.generate(json!({"max_budget": 10.0})).await;
     let mut body = prompt("exact");
     body["stream"] = json!(true);
@@ -154,11 +170,6 @@ async fn c4_a_running_stream_ends_with_its_key_at_another_gateway() {
         since.elapsed()
     );
     assert!(!String::from_utf8_lossy(&rest).contains("[DONE]"));
-    let settled = async || {
-        let (_, rows) = first.admin(Method::GET, "/spend/logs", &Value::Null).await;
-        rows[0]["spend"].as_f64().is_some_and(|spend| spend > 0.0)
-    };
-    eventually("its settlement", Duration::from_secs(5), settled).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,7 @@ fn bad_bodies_are_refused_by_field() {
             r#"{"model":"a","mod\u0065l":"b","messages":[]}"#,
             "position 2",
         ),
+        (r#"{"b":1,"a":1,"b":2,"a":2}"#, "position 3"),
     ] {
         let error = error_of(body);
         assert!(error.contains(named), "{body}: {error}");
