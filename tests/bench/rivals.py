@@ -62,6 +62,7 @@ def litellm_rs(stage, root):
         "pricing": {"source": "embedded://model_prices_extended", "unpriced_model_policy": "allow_unpriced",
                     "unpriced_fallback_cost_per_1k_tokens": 0.0},
         "rate_limit": {"enabled": False},
+        "monitoring": {"metrics": {"enabled": False}, "tracing": {"enabled": False}},
         "cache": {"enabled": False}}))
     pid = stage.start(GATEWAY_CORE, [root / "bin/gateway", "--config", config])
     return Contender("litellm-rs", address, stage.write_keys("litellm-rs", ["sk-none"]), pid), root.name.rsplit("-", 1)[1]
