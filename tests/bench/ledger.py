@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -29,8 +30,10 @@ def main():
     figures = Figures()
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         environment = dict(os.environ, LEDGER_BENCH_CALLS=str(arguments.calls), LEDGER_BENCH_OUT=out.name)
-        subprocess.run(["cargo", "test", "--release", "--locked", "--quiet", "-p", "llm-proxy", "ledger::tests::cost"],
-                       env=environment, stdout=subprocess.DEVNULL, check=True)
+        test = ["cargo", "test", "--release", "--locked", "--quiet", "-p", "llm-proxy", "ledger::tests::cost"]
+        done = subprocess.run(test, env=environment, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(done.stdout)
         found = json.loads(Path(out.name).read_text())
     for case, name in (("in memory", "in_memory_ns"), ("callers", "callers_ns"), ("with store", "with_store_ns")):
         figures.add(case, "ours", found[name] / 1000)
