@@ -164,8 +164,9 @@ async fn whole(
     if !is_usable {
         return Err(failure::unusable());
     }
-    insert_amount(&mut headers, RESPONSE_COST, Some(cost));
-    insert_amount(&mut headers, KEY_SPEND, spend(state, &accounts));
+    header::put(&mut headers, RESPONSE_COST, header::value(cost));
+    let spent = spend(state, &accounts);
+    header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
     warn(state, &accounts, soft_budget, &mut headers);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -180,12 +181,9 @@ fn stream(
     mut headers: HeaderMap,
     (caller, peer): (Caller, Peer),
 ) -> Response {
-    insert_amount(
-        &mut headers,
-        KEY_SPEND,
-        spend(state, &sent.hold.call().accounts),
-    );
     let accounts = &sent.hold.call().accounts;
+    let spent = spend(state, accounts);
+    header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
     warn(state, accounts, sent.soft_budget, &mut headers);
     insert_rates(state, &mut headers, sent.rates.as_deref());
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
@@ -255,12 +253,6 @@ pub(super) fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd>
 fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>) {
     if let Some(rates) = rates {
         rates::insert(headers, rates, &state.ledger.left(rates));
-    }
-}
-
-fn insert_amount(headers: &mut HeaderMap, name: HeaderName, amount: Option<NanoUsd>) {
-    if let Some(value) = amount.and_then(header::value) {
-        headers.insert(name, value);
     }
 }
 

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::Write as _;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The longest is a call's id.
 const BYTES_MAX: usize = 40;
@@ -29,6 +29,13 @@ pub(super) fn value(shown: impl Display) -> Option<HeaderValue> {
     write!(rest, "{shown}").ok()?;
     let length = BYTES_MAX - rest.len();
     HeaderValue::from_bytes(&buffer[..length]).ok()
+}
+
+/// Nothing where there is no value.
+pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
+    if let Some(value) = value {
+        headers.insert(name, value);
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //!
 //! It owns LiteLLM's words and OpenAI's header names; the ledger counts.
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::header;
 use crate::error::ApiError;
@@ -104,9 +104,9 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
         });
         if let Some((rest, limit)) = limits.min() {
             let [of_limit, of_rest, of_reset] = names;
-            put(headers, of_limit, header::number(limit));
-            put(headers, of_rest, header::number(rest));
-            put(headers, of_reset, reset.clone());
+            header::put(headers, of_limit, header::number(limit));
+            header::put(headers, of_rest, header::number(rest));
+            header::put(headers, of_reset, reset.clone());
         }
     }
     let mut all = rates.quotas.iter().zip(&left.counts);
@@ -119,7 +119,7 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
 fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
     for (rate, name) in OF_KEY {
         if let Some(limit) = quota.limit(rate) {
-            put(headers, name, header::number(limit));
+            header::put(headers, name, header::number(limit));
         }
     }
     let Some(model) = &quota.model else {
@@ -132,14 +132,8 @@ fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
         let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
         // Not every model's name can be one of a header.
         if let Ok(name) = HeaderName::try_from(name) {
-            put(headers, name, header::number(counts[rate as usize]));
+            header::put(headers, name, header::number(counts[rate as usize]));
         }
-    }
-}
-
-fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
     }
 }
 
