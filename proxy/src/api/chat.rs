@@ -49,7 +49,7 @@ pub(crate) async fn answered(state: &AppState, request: Request) -> Response {
         tracing::info!(%request_id, status = error.status().as_u16(), "chat call refused");
         error.into_response()
     });
-    if let Some(value) = header::value(request_id) {
+    if let Some(value) = header::id(request_id) {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, value.clone());
         headers.insert(CALL_ID, value);

@@ -5,21 +5,19 @@ use std::fmt::Display;
 use std::io::Write as _;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use itoa::Buffer;
+use uuid::Uuid;
 
-/// The longest is a call's id.
+/// An amount of dollars is shorter.
 const BYTES_MAX: usize = 40;
 
-/// Digit by digit, because formatting one costs several times as much and an answer
-/// of a key with limits has eight.
 pub(super) fn number(shown: u64) -> Option<HeaderValue> {
-    let mut buffer = [b'0'; BYTES_MAX];
-    let (mut rest, mut start) = (shown, BYTES_MAX);
-    while rest > 0 || start == BYTES_MAX {
-        start -= 1;
-        buffer[start] += u8::try_from(rest % 10).ok()?;
-        rest /= 10;
-    }
-    HeaderValue::from_bytes(&buffer[start..]).ok()
+    HeaderValue::from_str(Buffer::new().format(shown)).ok()
+}
+
+pub(super) fn id(shown: Uuid) -> Option<HeaderValue> {
+    let mut buffer = Uuid::encode_buffer();
+    HeaderValue::from_str(shown.hyphenated().encode_lower(&mut buffer)).ok()
 }
 
 /// None for what is longer than [`BYTES_MAX`], or can be in no header.
@@ -40,13 +38,19 @@ pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<Heade
 
 #[cfg(test)]
 mod tests {
-    use super::{number, value};
+    use super::{Uuid, id, number, value};
 
     #[test]
     fn a_number_is_its_digits() {
         for shown in [0, 9, 10, 5_000, u64::MAX] {
             assert_eq!(number(shown).unwrap(), shown.to_string().as_str());
         }
+    }
+
+    #[test]
+    fn an_id_is_its_text() {
+        let shown = Uuid::from_u128(0x0A1B << 64);
+        assert_eq!(id(shown).unwrap(), shown.to_string().as_str());
     }
 
     #[test]
