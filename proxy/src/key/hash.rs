@@ -36,6 +36,11 @@ impl KeyHash {
         }
     }
 
+    /// As [`KeyHash::as_bytes`] gave them.
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -31,7 +31,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use self::file::{Files, Unsynced};
-use self::fold::Part;
+use self::fold::{Part, What};
 use self::record::RecordError;
 use super::ledger::accounts::{Accounts, Row, Rows, Total};
 use super::usage::{self, UsageRow};
@@ -41,14 +41,8 @@ use crate::ledger::account::Standing;
 
 /// How long somebody waits for a change of the tables to end.
 const TURN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Rows that are folded at once, at the latest.
-const FOLD_ROWS: usize = 20_000;
-/// How old the oldest of them may become.
-const FOLD_AGE: Duration = Duration::from_secs(5);
 /// Rows that wait for tables which do not take them; no batch is taken beyond.
 const ROWS_MAX: usize = 200_000;
-/// Accounts that are remembered though nothing of them is to be folded.
-const KNOWN_MAX: usize = 100_000;
 
 /// Clones share it.
 #[derive(Debug, Clone)]
@@ -90,11 +84,14 @@ struct Books {
     number: i64,
     accounts: Rows,
     rows: Vec<UsageRow>,
-    /// When the oldest batch was committed that has not been folded.
+    /// When the oldest record was written whose accounts have not been folded.
     since: Option<Instant>,
     /// The requests of `rows`.
     ids: HashSet<Uuid>,
     opened: DateTime<Utc>,
+    /// Of the tables, which rows go to, and how many of this process have gone there.
+    part: i64,
+    in_part: usize,
     /// What is being folded, or was when its fold was given up.
     folding: Option<Arc<Part>>,
 }
@@ -119,7 +116,8 @@ impl Journal {
     /// what a crash has left in it.
     pub(super) async fn open(database: &Path, writer: &AnyPool) -> Result<Self, OpenError> {
         let (mut files, records) = Files::open(database)?;
-        fold::replay(writer, records).await?;
+        let part = usage::last_part(writer).await? + 1;
+        fold::replay(writer, records, part).await?;
         files.clear()?;
         let books = Books {
             files,
@@ -132,6 +130,8 @@ impl Journal {
             ids: HashSet::default(),
             since: None,
             opened: Utc::now(),
+            part,
+            in_part: 0,
             folding: None,
         };
         Ok(Self {
@@ -147,7 +147,7 @@ impl Journal {
         // Most of it while batches go on.
         self.fold_in_turn(&store.writer).await?;
         let mut books = self.take_books().await?;
-        while let Some(part) = books.begin_fold()? {
+        while let Some(part) = books.begin_fold(What::All)? {
             fold::write(&store.writer, &part).await?;
             books.end_fold();
         }
@@ -225,19 +225,15 @@ impl Books {
         self.rows.len() + folding
     }
 
-    fn is_due(&self) -> bool {
-        let is_old = |since: Instant| since.elapsed() >= FOLD_AGE;
-        self.rows.len() >= FOLD_ROWS || self.since.is_some_and(is_old)
-    }
-
     /// Writes a record of rows and totals. When it fails, nothing has happened.
     fn append(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
         let process = self.process.ok_or_else(|| {
             // It takes no batch before it has begun with one.
             io::Error::other("no process is registered")
         })?;
-        let text = record::encode((process, self.batch, self.number + 1), rows, totals)?;
-        if let Err(error) = self.files.append(&text) {
+        let record = record::encode((process, self.batch, self.number + 1), rows, totals);
+        let record = record.map_err(io::Error::other)?;
+        if let Err(error) = self.files.append(&record) {
             self.is_broken = true;
             return Err(error);
         }

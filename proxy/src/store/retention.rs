@@ -75,6 +75,10 @@ const STEPS: [&str; 4] = [
     ),
 ];
 
+/// SQLite: those before the first that has calls. Others are few.
+const EMPTY_PARTS: &str = "DELETE FROM usage_part WHERE part > 0 \
+    AND part < (SELECT MIN(part) FROM usage WHERE part > 0)";
+
 /// Accounts of windows, from where the last page ended. No id holds a tab.
 const WINDOWS: &str = "SELECT scope, subject FROM account WHERE subject LIKE '%\t%' \
     AND (scope > $1 OR (scope = $1 AND subject > $2)) ORDER BY scope, subject LIMIT $3";
@@ -90,6 +94,10 @@ pub(crate) async fn remove_calls(
     let removed = carry_and_delete(&mut write, cutoff.timestamp_micros())
         .await
         .map_err(failed())?;
+    if !store.is_shared() {
+        let gone = sqlx::query(EMPTY_PARTS).execute(&mut *write).await;
+        gone.map_err(failed())?;
+    }
     write.commit().await.map_err(failed())?;
     Ok(usize::try_from(removed).unwrap_or(BATCH_ROWS))
 }

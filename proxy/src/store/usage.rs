@@ -68,6 +68,14 @@ macro_rules! columns {
 }
 const COLUMNS: usize = 13;
 
+/// On SQLite: calls of a key, which an index finds in one part at a time.
+macro_rules! in_parts {
+    ($of_key:literal) => {
+        concat!("u.part IN (SELECT part FROM usage_part) AND ", $of_key)
+    };
+}
+pub(super) use in_parts;
+
 /// In the order in which [`bound_accounts`] binds them.
 macro_rules! account_columns {
     () => {
@@ -118,9 +126,9 @@ const SIZES: [usize; 3] = [64, 8, 1];
 /// need not copy each page that the statement changes so as to take back the rows
 /// before it alone: who records takes the whole transaction back.
 static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    let before = concat!("INSERT OR FAIL INTO usage (", columns!(), ") VALUES ");
+    let before = concat!("INSERT OR FAIL INTO usage (", columns!(), ", part) VALUES ");
     let after = " ON CONFLICT (request_id) DO NOTHING";
-    texts(SIZES, Parameters::Plain, (before, COLUMNS, after))
+    texts(SIZES, Parameters::Plain, (before, COLUMNS + 1, after))
 });
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
@@ -143,20 +151,29 @@ static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
     )
 });
 
-/// Writes rows that the ledger has committed before; one that is there already
-/// stays as it is.
+/// Writes rows that the ledger has committed before, as belonging to this part; one
+/// that is there already stays as it is. SQLite alone.
 pub(super) async fn record(
     connection: &mut AnyConnection,
     rows: &[UsageRow],
+    part: i64,
 ) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("INSERT INTO usage_part (part) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(part)
+        .execute(&mut *connection)
+        .await?;
     let mut rows: Vec<&UsageRow> = rows.iter().collect();
-    // Then each page of the index by key, in which the rows of many keys are far
-    // apart, is read and written once.
+    // Then each page of the part's index is read and written once.
     rows.sort_by_key(|row| own_key(&row.accounts));
     for (size, rows) in in_sizes(&rows) {
-        bound(RECORD[size].as_str(), rows.iter().copied().map(Some))
-            .execute(&mut *connection)
-            .await?;
+        let mut query = sqlx::query(RECORD[size].as_str());
+        for row in rows {
+            query = bound(query, Some(row)).bind(part);
+        }
+        query.execute(&mut *connection).await?;
     }
     let accounts: Vec<_> = rows.iter().copied().flat_map(shared).collect();
     for (size, accounts) in in_sizes(&accounts) {
@@ -165,6 +182,12 @@ pub(super) async fn record(
             .await?;
     }
     Ok(())
+}
+
+/// SQLite: the last part that has rows.
+pub(super) async fn last_part(reader: &AnyPool) -> Result<i64, sqlx::Error> {
+    let last = "SELECT COALESCE(MAX(part), 0) FROM usage_part";
+    sqlx::query_scalar(last).fetch_one(reader).await
 }
 
 /// Which of these requests have a row.
@@ -192,10 +215,11 @@ pub(super) async fn insert(
     let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
     let mut written = HashSet::default();
     for (size, rows) in filled::chunks(rows) {
-        let rows = rows.map(|row| row.copied());
-        let ids = bound(INSERT[size].as_str(), rows)
-            .fetch_all(&mut *connection)
-            .await?;
+        let mut query = sqlx::query(INSERT[size].as_str());
+        for row in rows {
+            query = bound(query, row.copied());
+        }
+        let ids = query.fetch_all(&mut *connection).await?;
         for id in ids {
             let id: String = id.try_get("request_id")?;
             written.insert(id.parse().map_err(damaged)?);
@@ -212,30 +236,26 @@ pub(super) async fn insert(
     Ok(written)
 }
 
-/// A statement with its rows, of which those that only fill it are None.
+/// With one row more; None only fills the statement.
 fn bound<'q>(
-    text: &'static str,
-    rows: impl Iterator<Item = Option<&'q UsageRow>>,
+    query: Query<'q, Any, AnyArguments>,
+    row: Option<&'q UsageRow>,
 ) -> Query<'q, Any, AnyArguments> {
-    let mut query = sqlx::query(text);
-    for row in rows {
-        let key = row.and_then(|row| own_key(&row.accounts));
-        query = query
-            .bind(row.map(|row| row.request_id.to_string()))
-            .bind(key.map(|hash| hash.to_string()))
-            .bind(row.map(|row| row.model.as_str()))
-            .bind(row.map(|row| row.deployment_id.as_str()))
-            .bind(row.map(|row| count(row.usage.prompt_tokens)))
-            .bind(row.map(|row| count(row.usage.completion_tokens)))
-            .bind(row.map(|row| count(row.usage.cached_tokens)))
-            .bind(row.map(|row| row.cost.nanos()))
-            .bind(row.map(|row| i64::from(row.estimated)))
-            .bind(row.map(|row| i64::from(row.streamed)))
-            .bind(row.map(|row| i64::from(row.status)))
-            .bind(row.map(|row| row.started_at.timestamp_micros()))
-            .bind(row.map(|row| row.finished_at.timestamp_micros()));
-    }
+    let key = row.and_then(|row| own_key(&row.accounts));
     query
+        .bind(row.map(|row| row.request_id.to_string()))
+        .bind(key.map(|hash| hash.to_string()))
+        .bind(row.map(|row| row.model.as_str()))
+        .bind(row.map(|row| row.deployment_id.as_str()))
+        .bind(row.map(|row| count(row.usage.prompt_tokens)))
+        .bind(row.map(|row| count(row.usage.completion_tokens)))
+        .bind(row.map(|row| count(row.usage.cached_tokens)))
+        .bind(row.map(|row| row.cost.nanos()))
+        .bind(row.map(|row| i64::from(row.estimated)))
+        .bind(row.map(|row| i64::from(row.streamed)))
+        .bind(row.map(|row| i64::from(row.status)))
+        .bind(row.map(|row| row.started_at.timestamp_micros()))
+        .bind(row.map(|row| row.finished_at.timestamp_micros()))
 }
 
 /// What a call is charged to besides its key.

@@ -93,10 +93,15 @@ impl Files {
     /// What the disk may not keep yet: the caller waits for it.
     pub(super) fn unsynced(&mut self) -> Option<Unsynced> {
         let is_behind = std::mem::take(&mut self.is_behind);
-        (is_behind || self.before.is_some()).then(|| Unsynced {
+        (is_behind || self.before.is_some()).then(|| self.all())
+    }
+
+    /// All that is in the files now.
+    pub(super) fn all(&self) -> Unsynced {
+        Unsynced {
             before: self.before.clone(),
             current: Arc::clone(&self.file),
-        })
+        }
     }
 
     /// Whether it is what takes new records.

@@ -1,33 +1,76 @@
 //! What has come together goes into the tables, in one transaction: the rows, and
 //! where each account stands, once however often it was changed. The transaction
 //! also says up to which batch that is, so that no record counts again.
+//!
+//! Where rows come in faster than accounts are worth writing, they go ahead of them.
+//! A crash after that finds the rows in the tables and their records in the files,
+//! which bring the accounts, and rows that are there already are not written again.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use foldhash::HashSet;
 use sqlx::{AnyPool, Row as _};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::file::Unsynced;
 use super::record::{self, Record};
-use super::{Books, Journal, KNOWN_MAX, OpenError};
+use super::{Books, Journal, OpenError, sync};
 use crate::key::AccountId;
 use crate::store::ledger::accounts::{self, Total};
 use crate::store::ledger::process;
 use crate::store::usage::{self, UsageRow};
 use crate::store::{Store, StoreError};
 
+/// Rows that are folded at once, at the latest.
+const FOLD_ROWS: usize = 20_000;
+/// How old the oldest record may become before its accounts are folded too.
+const FOLD_AGE: Duration = Duration::from_secs(10);
+/// Rows of a part of the tables, after which a new one begins. Each new row changes
+/// about a page of its part's index while that has more pages than a fold has rows,
+/// and who asks for a key's rows looks into each part. Tests have many.
+const PART_ROWS: usize = if cfg!(test) { 2 } else { 50_000 };
+/// Accounts that are remembered though nothing of them is to be folded.
+const KNOWN_MAX: usize = 250_000;
+
 /// What one fold takes along.
 #[derive(Debug)]
 pub(super) struct Part {
-    process: Uuid,
-    /// The last batch that is in it.
-    batch: i64,
-    /// The last record that is in it.
-    number: i64,
     pub(super) rows: Vec<UsageRow>,
     pub(super) ids: HashSet<Uuid>,
-    totals: Vec<(AccountId, Total)>,
+    /// Of the rows, in the tables.
+    part: i64,
+    upto: Upto,
+}
+
+/// How much a fold leaves behind it.
+#[derive(Debug)]
+enum Upto {
+    /// Nothing: what the files have is not needed any longer.
+    All {
+        process: Uuid,
+        /// The last batch that is in it.
+        batch: i64,
+        /// The last record that is in it.
+        number: i64,
+        totals: Vec<(AccountId, Total)>,
+    },
+    /// The accounts, of which a later fold writes each once more. The disk has the
+    /// rows' records before the tables have the rows: else a power cut could leave
+    /// rows that no account counts.
+    Rows(Unsynced),
+}
+
+/// What is to be folded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    All,
+    /// So that they do not wait in memory, though there are more accounts behind
+    /// them than it is worth to write each time.
+    Rows,
 }
 
 impl Journal {
@@ -40,12 +83,21 @@ impl Journal {
         self.fold_in_turn(&store.writer).await
     }
 
-    /// As [`Journal::fold`], where it is worth it.
+    /// As [`Journal::fold`], as far as it is worth it.
     pub(in crate::store) async fn fold_if_due(&self, store: &Store) -> Result<(), StoreError> {
-        if self.take_books().await?.is_due() {
-            self.fold(store).await?;
+        let due = self.take_books().await?.due();
+        match due {
+            Some(What::All) => self.fold(store).await,
+            Some(What::Rows) => {
+                let _turn = self.take_turn().await?;
+                let part = self.take_books().await?.begin_fold(What::Rows)?;
+                match part {
+                    Some(part) => self.put(&store.writer, part).await,
+                    None => Ok(()),
+                }
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Batches go on meanwhile.
@@ -53,18 +105,29 @@ impl Journal {
         loop {
             let (part, was_given_up) = {
                 let mut books = self.take_books().await?;
-                let was_given_up = books.folding.is_some();
-                (books.begin_fold()?, was_given_up)
+                let was_given_up = books.was_given_up();
+                (books.begin_fold(What::All)?, was_given_up)
             };
             let Some(part) = part else {
                 return Ok(());
             };
-            write(writer, &part).await?;
-            self.take_books().await?.end_fold();
+            self.put(writer, part).await?;
             if !was_given_up {
                 return Ok(());
             }
         }
+    }
+
+    pub(super) async fn put(&self, writer: &AnyPool, part: Arc<Part>) -> Result<(), StoreError> {
+        if part.is_rows() {
+            let (part, books) = (Arc::clone(&part), Arc::clone(&self.books));
+            let kept = tokio::task::spawn_blocking(move || part.sync(&books)).await;
+            let kept = kept.map_err(io::Error::other).flatten();
+            kept.map_err(StoreError::Journal)?;
+        }
+        write(writer, &part).await?;
+        self.take_books().await?.end_fold();
+        Ok(())
     }
 }
 
@@ -73,13 +136,54 @@ impl Books {
         self.folding.is_none() && self.files.is_empty() && !self.is_broken
     }
 
-    /// The part that goes next; none where everything is in the tables. One whose
-    /// fold was given up goes again, in which nothing counts twice.
-    pub(super) fn begin_fold(&mut self) -> Result<Option<Arc<Part>>, StoreError> {
-        if let Some(part) = &self.folding {
+    fn due(&self) -> Option<What> {
+        let is_old = |since: Instant| since.elapsed() >= FOLD_AGE;
+        match self.since.is_some_and(is_old) || self.is_broken {
+            true => Some(What::All),
+            false => (self.rows.len() >= FOLD_ROWS).then_some(What::Rows),
+        }
+    }
+
+    /// Whether the part that goes next was begun before.
+    fn was_given_up(&self) -> bool {
+        self.folding.as_ref().is_some_and(|part| !part.is_rows())
+    }
+
+    /// The part that goes next; none where there is nothing to fold. One whose fold
+    /// was given up goes again, in which nothing counts twice.
+    pub(super) fn begin_fold(&mut self, what: What) -> Result<Option<Arc<Part>>, StoreError> {
+        let is_again = |part: &&Arc<Part>| what == What::Rows || !part.is_rows();
+        if let Some(part) = self.folding.as_ref().filter(is_again) {
             return Ok(Some(Arc::clone(part)));
         }
-        let Some(process) = self.process.filter(|_| !self.is_folded()) else {
+        let upto = match what {
+            What::Rows if self.rows.is_empty() || self.is_broken => return Ok(None),
+            What::Rows => Upto::Rows(self.files.all()),
+            What::All if self.is_folded() => return Ok(None),
+            What::All => match self.begin_all()? {
+                Some(upto) => upto,
+                None => return Ok(None),
+            },
+        };
+        let (mut rows, mut ids) = (Vec::new(), HashSet::default());
+        if let Some(before) = self.folding.take() {
+            rows.extend_from_slice(&before.rows);
+            ids.extend(&before.ids);
+        }
+        rows.append(&mut self.rows);
+        ids.extend(std::mem::take(&mut self.ids));
+        let part = Arc::new(Part {
+            part: self.part_of(rows.len()),
+            rows,
+            ids,
+            upto,
+        });
+        self.folding = Some(Arc::clone(&part));
+        Ok(Some(part))
+    }
+
+    fn begin_all(&mut self) -> Result<Option<Upto>, StoreError> {
+        let Some(process) = self.process else {
             return Ok(None);
         };
         self.files.switch().map_err(StoreError::Journal)?;
@@ -90,24 +194,46 @@ impl Books {
             totals.push((id.clone(), row.total()));
             *row = row.marked(false);
         }
-        let part = Arc::new(Part {
+        Ok(Some(Upto::All {
             process,
             batch: self.batch,
             number: self.number,
-            rows: std::mem::take(&mut self.rows),
-            ids: std::mem::take(&mut self.ids),
             totals,
-        });
-        self.folding = Some(Arc::clone(&part));
-        Ok(Some(part))
+        }))
+    }
+
+    /// The part of the tables that the next rows belong to.
+    fn part_of(&mut self, rows: usize) -> i64 {
+        if self.in_part >= PART_ROWS {
+            self.part += 1;
+            self.in_part = 0;
+        }
+        self.in_part += rows;
+        self.part
     }
 
     /// The part that was begun is in the tables.
     pub(super) fn end_fold(&mut self) {
-        self.folding = None;
+        let is_rows = self.folding.take().is_some_and(|part| part.is_rows());
+        if is_rows {
+            return;
+        }
         self.files.forget_before();
         if self.accounts.len() > KNOWN_MAX {
             self.accounts.retain(|_, row| row.is_changed());
+        }
+    }
+}
+
+impl Part {
+    fn is_rows(&self) -> bool {
+        matches!(self.upto, Upto::Rows(_))
+    }
+
+    fn sync(&self, books: &Mutex<Books>) -> io::Result<()> {
+        match &self.upto {
+            Upto::Rows(unsynced) => sync(unsynced, books),
+            Upto::All { .. } => Ok(()),
         }
     }
 }
@@ -119,48 +245,50 @@ pub(super) async fn write(writer: &AnyPool, part: &Part) -> Result<(), StoreErro
 
 async fn put(writer: &AnyPool, part: &Part) -> Result<(), sqlx::Error> {
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    usage::record(&mut transaction, &part.rows).await?;
-    accounts::record(&mut transaction, &part.totals).await?;
-    process::folded(&mut transaction, part.process, (part.batch, part.number)).await?;
+    usage::record(&mut transaction, &part.rows, part.part).await?;
+    if let Upto::All {
+        process,
+        batch,
+        number,
+        totals,
+    } = &part.upto
+    {
+        accounts::record(&mut transaction, totals).await?;
+        process::folded(&mut transaction, *process, (*batch, *number)).await?;
+    }
     transaction.commit().await
 }
 
 /// Folds what an ended process has left. Records of a process that the tables do
 /// not know belong to another database, which stood here before.
-pub(super) async fn replay(writer: &AnyPool, texts: Vec<Vec<u8>>) -> Result<(), OpenError> {
-    let records = texts.iter().map(|text| record::decode(text));
+pub(super) async fn replay(
+    writer: &AnyPool,
+    records: Vec<Vec<u8>>,
+    part: i64,
+) -> Result<(), OpenError> {
+    let records = records.iter().map(|bytes| record::decode(bytes));
     let mut records = records.collect::<Result<Vec<_>, _>>()?;
-    records.sort_unstable_by_key(|record| record.number.unwrap_or(record.batch));
-    let known = sqlx::query("SELECT id, batch, record FROM process").fetch_all(writer);
-    let mut parts = Vec::new();
+    records.sort_unstable_by_key(|record| record.number);
+    let known = sqlx::query("SELECT id, record FROM process").fetch_all(writer);
+    let mut left = Vec::new();
     for row in known.await? {
         let id: String = row.try_get("id")?;
-        let (batch, number): (i64, i64) = (row.try_get("batch")?, row.try_get("record")?);
-        let is_open = |record: &mut Record| {
-            let is_later = match record.number {
-                Some(found) => found > number,
-                None => record.batch > batch,
-            };
-            record.process.to_string() == id && is_later
-        };
-        parts.extend(joined(records.extract_if(.., is_open).collect()));
+        let number: i64 = row.try_get("record")?;
+        let is_open =
+            |record: &mut Record| record.process.to_string() == id && record.number > number;
+        left.extend(joined(records.extract_if(.., is_open).collect(), part));
     }
-    for part in parts {
-        tracing::info!(
-            calls = part.rows.len(),
-            accounts = part.totals.len(),
-            "folding the journal"
-        );
+    for part in left {
+        tracing::info!(calls = part.rows.len(), "folding the journal");
         put(writer, &part).await?;
     }
     Ok(())
 }
 
 /// Records of one process in their order: what the last says of an account counts.
-fn joined(records: Vec<Record>) -> Option<Part> {
+fn joined(records: Vec<Record>, part: i64) -> Option<Part> {
     let last = records.last()?;
-    let (process, batch) = (last.process, last.batch);
-    let number = last.number.unwrap_or_default();
+    let (process, batch, number) = (last.process, last.batch, last.number);
     let mut rows = Vec::new();
     let mut totals = BTreeMap::new();
     for record in records {
@@ -168,11 +296,14 @@ fn joined(records: Vec<Record>) -> Option<Part> {
         totals.extend(record.totals);
     }
     Some(Part {
-        process,
-        batch,
-        number,
         rows,
         ids: HashSet::default(),
-        totals: totals.into_iter().collect(),
+        part,
+        upto: Upto::All {
+            process,
+            batch,
+            number,
+            totals: totals.into_iter().collect(),
+        },
     })
 }

@@ -1,6 +1,6 @@
-//! A batch of the ledger as text, or a claim: the rows of its calls, and where each
-//! account that it changed stands after it. Lists without names, because a busy
-//! gateway writes thousands of rows a second.
+//! A batch of the ledger as bytes, or a claim: the rows of its calls, and where each
+//! account that it changed stands after it. Without names, because a busy gateway
+//! writes thousands of rows a second, and a claim for most calls.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,18 +9,22 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::key::AccountId;
+use crate::key::{AccountId, KeyHash};
 use crate::money::NanoUsd;
 use crate::price::Usage;
 use crate::store::ledger::accounts::Total;
 use crate::store::usage::UsageRow;
+
+/// A record begins with it.
+const VERSION: u8 = 1;
 
 /// One batch of one process, or a claim after it.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) process: Uuid,
     pub(super) batch: i64,
-    pub(super) number: Option<i64>,
+    /// Its place among all records of the process.
+    pub(super) number: i64,
     pub(super) rows: Vec<UsageRow>,
     pub(super) totals: Vec<(AccountId, Total)>,
 }
@@ -29,7 +33,11 @@ pub(super) struct Record {
 #[derive(Debug, thiserror::Error)]
 pub(in crate::store) enum RecordError {
     #[error("a record of the journal is none: {0}")]
-    Text(#[from] serde_json::Error),
+    Bytes(#[from] postcard::Error),
+    #[error(
+        "the journal was left by another version of llm-proxy: start that one once more, and stop it, before this one"
+    )]
+    Version,
     #[error("a record of the journal names an account that this version does not know")]
     Account,
     #[error("a record of the journal has a time outside of the calendar")]
@@ -37,20 +45,26 @@ pub(in crate::store) enum RecordError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Text<'a> {
+struct Written<'a> {
+    version: u8,
     process: Uuid,
     batch: i64,
-    /// Its place among all records of the process. Versions that wrote none had
-    /// batches alone.
-    #[serde(default)]
-    number: Option<i64>,
-    /// Scope and subject of those that are meant below, by their places.
+    /// Its place among all records of the process.
+    number: i64,
+    /// Those that are meant below, by their places.
     #[serde(borrow)]
-    accounts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    accounts: Vec<Name<'a>>,
     /// Account, posted, corrected, allotted.
     totals: Vec<(usize, i64, i64, i64)>,
     #[serde(borrow)]
     rows: Vec<Row<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Name<'a> {
+    Key([u8; 32]),
+    /// Scope and subject.
+    Shared(#[serde(borrow)] Cow<'a, str>, #[serde(borrow)] Cow<'a, str>),
 }
 
 /// The columns of a usage row in their order, but for the accounts.
@@ -70,7 +84,7 @@ struct Row<'a>(
 
 struct Places<'a> {
     of: HashMap<&'a AccountId, usize>,
-    names: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    names: Vec<Name<'a>>,
 }
 
 impl<'a> Places<'a> {
@@ -80,21 +94,33 @@ impl<'a> Places<'a> {
             true => accounts.clone().zip(0..).collect(),
             false => HashMap::default(),
         };
-        let names = accounts.map(name).collect();
+        let names = accounts.map(Name::of).collect();
         Self { of, names }
     }
 
     fn of(&mut self, account: &'a AccountId) -> usize {
         let names = &mut self.names;
         *self.of.entry(account).or_insert_with(|| {
-            names.push(name(account));
+            names.push(Name::of(account));
             names.len() - 1
         })
     }
 }
 
-fn name(account: &AccountId) -> (Cow<'_, str>, Cow<'_, str>) {
-    (account.scope().into(), account.subject().into())
+impl<'a> Name<'a> {
+    fn of(account: &'a AccountId) -> Self {
+        match account {
+            AccountId::Key(hash) => Self::Key(*hash.as_bytes()),
+            AccountId::Shared(_) => Self::Shared(account.scope().into(), account.subject().into()),
+        }
+    }
+
+    fn read(&self) -> Option<AccountId> {
+        match self {
+            Self::Key(bytes) => Some(AccountId::Key(KeyHash::from_bytes(*bytes))),
+            Self::Shared(scope, subject) => AccountId::parse(scope, subject),
+        }
+    }
 }
 
 /// `id`: process, batch and number.
@@ -102,7 +128,7 @@ pub(super) fn encode(
     (process, batch, number): (Uuid, i64, i64),
     rows: &[UsageRow],
     totals: &[(AccountId, Total)],
-) -> Result<Vec<u8>, serde_json::Error> {
+) -> Result<Vec<u8>, postcard::Error> {
     let accounts = totals.iter().map(|(account, _)| account);
     // A claim has no rows, and is written by the call that waits for it.
     let mut places = Places::new(accounts, !rows.is_empty());
@@ -132,10 +158,11 @@ pub(super) fn encode(
         )
     });
     let rows = rows.collect();
-    serde_json::to_vec(&Text {
+    postcard::to_allocvec(&Written {
+        version: VERSION,
         process,
         batch,
-        number: Some(number),
+        number,
         accounts: places.names,
         totals,
         rows,
@@ -143,14 +170,15 @@ pub(super) fn encode(
 }
 
 pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
-    let text: Text<'_> = serde_json::from_slice(content)?;
-    let parse = |(scope, subject): &(Cow<'_, str>, Cow<'_, str>)| {
-        AccountId::parse(scope, subject).ok_or(RecordError::Account)
-    };
-    let accounts = text.accounts.iter().map(parse);
+    if content.first() != Some(&VERSION) {
+        return Err(RecordError::Version);
+    }
+    let written: Written<'_> = postcard::from_bytes(content)?;
+    let read = |name: &Name<'_>| name.read().ok_or(RecordError::Account);
+    let accounts = written.accounts.iter().map(read);
     let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
     let at = |place: usize| accounts.get(place).cloned().ok_or(RecordError::Account);
-    let totals = text
+    let totals = written
         .totals
         .iter()
         .map(|(place, posted, corrected, allotted)| {
@@ -162,16 +190,16 @@ pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
             Ok((at(*place)?, total))
         });
     let totals = totals.collect::<Result<_, RecordError>>()?;
-    let rows = text.rows.into_iter().map(|row| {
+    let rows = written.rows.into_iter().map(|row| {
         let accounts = row.1.iter().map(|place| at(*place));
         let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
         row.read(accounts.into())
     });
     let rows = rows.collect::<Result<_, RecordError>>()?;
     Ok(Record {
-        process: text.process,
-        batch: text.batch,
-        number: text.number,
+        process: written.process,
+        batch: written.batch,
+        number: written.number,
         rows,
         totals,
     })
@@ -259,16 +287,17 @@ mod tests {
             (accounts[0].clone(), total(i64::MAX)),
         ];
         let process = Uuid::new_v4();
-        let text = encode((process, 7, 9), &rows, &totals).unwrap();
-        let read = decode(&text).unwrap();
-        assert_eq!(
-            (read.process, read.batch, read.number),
-            (process, 7, Some(9))
-        );
+        let bytes = encode((process, 7, 9), &rows, &totals).unwrap();
+        let read = decode(&bytes).unwrap();
+        assert_eq!((read.process, read.batch, read.number), (process, 7, 9));
         assert_eq!(read.totals, totals);
         assert_eq!(format!("{:?}", read.rows), format!("{rows:?}"));
-        for damaged in ["", "{}", "[1]", r#"{"process":1}"#] {
-            decode(damaged.as_bytes()).unwrap_err();
+        for length in 1..bytes.len() {
+            decode(&bytes[..length]).unwrap_err();
+        }
+        for other in ["", "{}", r#"{"process":1}"#] {
+            let error = decode(other.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("another version"), "{error}");
         }
     }
 }

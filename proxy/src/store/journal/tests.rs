@@ -167,7 +167,7 @@ async fn what_the_tables_do_not_take_stays_committed_and_goes_in_later() {
 async fn a_fold_that_was_given_up_counts_once() {
     let mut case = Case::new().await;
     case.apply(&[case.posting(10)]).await.unwrap();
-    let part = case.journal().books.lock().await.begin_fold().unwrap();
+    let part = case.journal().books.lock().await.begin_fold(What::All).unwrap();
     case.apply(&[case.posting(20)]).await.unwrap();
     // Up to here, and no further: before its commit, or after it.
     for has_committed in [false, true] {
@@ -179,6 +179,55 @@ async fn a_fold_that_was_given_up_counts_once() {
         assert_eq!(found.posted.nanos(), 30);
     }
     case.expect(30, 0, 2).await;
+}
+
+/// Ends at each place: rows are in the tables without their accounts, and then both.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_go_ahead_of_their_accounts_count_once() {
+    for (is_written, is_ended, dies) in [
+        (false, false, false),
+        (true, false, false),
+        (true, true, false),
+        (true, false, true),
+        (true, true, true),
+    ] {
+        let mut case = Case::new().await;
+        case.apply(&[case.posting(10), case.claim(7)])
+            .await
+            .unwrap();
+        let begun = case.journal().books.lock().await.begin_fold(What::Rows);
+        let part = begun.unwrap().unwrap();
+        case.apply(&[case.posting(20)]).await.unwrap();
+        if is_written {
+            fold::write(&case.store.writer, &part).await.unwrap();
+        }
+        if is_ended {
+            case.journal().books.lock().await.end_fold();
+        }
+        if dies {
+            case = case.die_and_start().await;
+        }
+        case.expect(30, 7, 2).await;
+    }
+}
+
+/// Else a power cut could leave rows in the tables that no account counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_go_ahead_of_their_accounts_only_when_the_disk_has_their_records() {
+    let mut case = Case::new().await;
+    case.apply(&[case.posting(10)]).await.unwrap();
+    let lost = case.journal().lose().await;
+    let begun = case.journal().books.lock().await.begin_fold(What::Rows);
+    let part = begun.unwrap().unwrap();
+    let refused = case.journal().put(&case.store.writer, part).await;
+    assert!(matches!(refused, Err(StoreError::Journal(_))), "{refused:?}");
+    drop(lost);
+    let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM usage");
+    let count = count.fetch_one(case.store.reader()).await.unwrap();
+    assert_eq!(count, 0);
+    // Together with their accounts they go.
+    assert!(case.journal().is_broken().await);
+    case.expect(10, 0, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,24 @@ use crate::{
     store::{Store, StoreError},
 };
 
+/// The index on a key's rows ends with the time.
+macro_rules! last {
+    ($lead:literal) => {
+        concat!(
+            "WITH RECURSIVE place (at) AS (
+                 SELECT CAST(1 AS BIGINT) WHERE length($1) > 0
+                 UNION ALL SELECT at + 64 FROM place WHERE at + 64 <= length($1)
+             ), wanted AS (
+                 SELECT substr($1, CAST(at AS INTEGER), 64) AS hash FROM place
+             )
+             SELECT hash, (SELECT MAX(u.started_at_us) FROM usage u WHERE ",
+            $lead,
+            " AND u.key_hash = wanted.hash AND u.model <> '') AS last_us
+             FROM wanted"
+        )
+    };
+}
+
 impl Store {
     /// By the accounts of keys: when the last call began that has settled.
     pub(crate) async fn last_calls(
@@ -19,23 +37,23 @@ impl Store {
     ) -> Result<HashMap<KeyHash, DateTime<Utc>>, StoreError> {
         let failed = || StoreError::while_doing("reading when keys were last used");
         let text: String = accounts.iter().map(KeyHash::to_string).collect();
-        // As in `keys_of`: the hashes go in as one text. The index on a key's
-        // rows ends with the time.
-        let rows = sqlx::query(
-            "WITH RECURSIVE place (at) AS (
-                 SELECT CAST(1 AS BIGINT) WHERE length($1) > 0
-                 UNION ALL SELECT at + 64 FROM place WHERE at + 64 <= length($1)
-             ), wanted AS (
-                 SELECT substr($1, CAST(at AS INTEGER), 64) AS hash FROM place
-             )
-             SELECT hash, (SELECT MAX(started_at_us) FROM usage
-                 WHERE usage.key_hash = wanted.hash AND model <> '') AS last_us
-             FROM wanted",
-        )
-        .bind(text)
-        .fetch_all(self.settled().await?)
-        .await
-        .map_err(failed())?;
+        // As in `keys_of`: the hashes go in as one text.
+        let statement = match self.is_shared() {
+            true => last!("TRUE"),
+            // Of the last part that has one: who asks for many keys would else look
+            // each up in all parts.
+            false => last!(
+                "u.part = (SELECT part FROM usage_part WHERE EXISTS (
+                     SELECT 1 FROM usage v WHERE v.part = usage_part.part
+                         AND v.key_hash = wanted.hash AND v.model <> '')
+                     ORDER BY part DESC LIMIT 1)"
+            ),
+        };
+        let rows = sqlx::query(statement)
+            .bind(text)
+            .fetch_all(self.settled().await?)
+            .await
+            .map_err(failed())?;
         let mut found = HashMap::with_capacity(rows.len());
         for row in rows {
             let hash: String = row.try_get("hash").map_err(failed())?;

@@ -5,6 +5,7 @@
 
 use sqlx::{AnyPool, Row};
 
+use crate::store::usage::in_parts;
 use crate::store::{Store, StoreError};
 
 /// What a verification looked at, in nano-dollars. The sums are over all
@@ -28,30 +29,44 @@ pub(crate) struct Difference {
     pub(crate) rows_nanousd: i64,
 }
 
+macro_rules! compared {
+    ($of_key:expr) => {
+        concat!(
+            "SELECT scope, subject, posted_nanousd, allotted_nanousd,
+                 CAST(COALESCE(CASE scope
+                     WHEN 'key' THEN (SELECT SUM(u.cost_nanousd) FROM usage u WHERE ",
+            $of_key,
+            ")
+                     ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
+                         WHERE usage_account.scope = account.scope
+                             AND usage_account.subject = account.subject)
+                 END, 0) AS BIGINT) + corrected_nanousd
+                 + COALESCE((SELECT cost_nanousd FROM usage_carried
+                     WHERE usage_carried.scope = account.scope
+                         AND usage_carried.subject = account.subject), 0) AS rows_nanousd
+             FROM account ORDER BY scope, subject"
+        )
+    };
+}
+
 /// Compares totals and rows as of one moment.
 pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
-    compare(store.settled().await?)
+    let statement = match store.is_shared() {
+        true => compared!("u.key_hash = account.subject"),
+        false => compared!(in_parts!("u.key_hash = account.subject")),
+    };
+    compare(store.settled().await?, statement)
         .await
         .map_err(StoreError::while_doing("verifying the books"))
 }
 
-async fn compare(reader: &AnyPool) -> Result<Verification, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT scope, subject, posted_nanousd, allotted_nanousd,
-             CAST(COALESCE(CASE scope
-                 WHEN 'key' THEN (SELECT SUM(cost_nanousd) FROM usage
-                     WHERE usage.key_hash = account.subject)
-                 ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
-                     WHERE usage_account.scope = account.scope
-                         AND usage_account.subject = account.subject)
-             END, 0) AS BIGINT) + corrected_nanousd
-             + COALESCE((SELECT cost_nanousd FROM usage_carried
-                 WHERE usage_carried.scope = account.scope
-                     AND usage_carried.subject = account.subject), 0) AS rows_nanousd
-         FROM account ORDER BY scope, subject",
-    )
-    .fetch_all(reader)
-    .await?;
+async fn compare(
+    reader: &AnyPool,
+    statement: &'static str,
+) -> Result<Verification, sqlx::Error> {
+    let rows = sqlx::query(statement)
+        .fetch_all(reader)
+        .await?;
     let mut found = Verification::default();
     for row in rows {
         let posted_nanousd = row.try_get::<i64, _>("posted_nanousd")?;

@@ -2,6 +2,7 @@
 
 use sqlx::{Any, Row as _, any::AnyRow, query::Query};
 
+use crate::store::usage::in_parts;
 use crate::store::{Page, Store, StoreError};
 
 /// Which calls to list; what is none does not restrict.
@@ -62,7 +63,7 @@ pub(super) use owner;
 
 /// `$lead` is what an index finds the calls by.
 macro_rules! matching {
-    ($columns:expr, $lead:literal, $end:literal) => {
+    ($columns:expr, $lead:expr, $end:literal) => {
         concat!(
             "SELECT ",
             $columns,
@@ -83,13 +84,13 @@ macro_rules! matching {
 }
 
 macro_rules! count {
-    ($lead:literal) => {
+    ($lead:expr) => {
         matching!("COUNT(*) AS total", $lead, "")
     };
 }
 
 macro_rules! page {
-    ($lead:literal) => {
+    ($lead:expr) => {
         matching!(
             concat!(
                 "u.*, ",
@@ -110,7 +111,8 @@ impl Store {
         let failed = || StoreError::while_doing("listing calls");
         let statement = match (&filter.request_id, &filter.key_hash) {
             (Some(_), _) => page!("u.request_id = $2"),
-            (None, Some(_)) => page!("u.key_hash = $1"),
+            (None, Some(_)) if self.is_shared() => page!("u.key_hash = $1"),
+            (None, Some(_)) => page!(in_parts!("u.key_hash = $1")),
             (None, None) => page!("0 = 0"),
         };
         let rows = filter
@@ -128,7 +130,8 @@ impl Store {
     pub(crate) async fn calls_count(&self, filter: &Filter) -> Result<i64, StoreError> {
         let statement = match (&filter.request_id, &filter.key_hash) {
             (Some(_), _) => count!("u.request_id = $2"),
-            (None, Some(_)) => count!("u.key_hash = $1"),
+            (None, Some(_)) if self.is_shared() => count!("u.key_hash = $1"),
+            (None, Some(_)) => count!(in_parts!("u.key_hash = $1")),
             (None, None) => count!("0 = 0"),
         };
         filter

@@ -5,6 +5,7 @@ use sqlx::{Row as _, any::AnyRow};
 
 use crate::key::{AccountId, KeyHash};
 use crate::money::NanoUsd;
+use crate::store::usage::in_parts;
 use crate::store::{Store, StoreError};
 
 /// Calls and what they used.
@@ -16,12 +17,20 @@ pub(crate) struct Totals {
     pub(crate) cost: NanoUsd,
 }
 
-const SINCE: &str = "SELECT \
-    CAST(COALESCE(SUM(CASE WHEN model = '' THEN 0 ELSE 1 END), 0) AS BIGINT) AS calls, \
-    CAST(COALESCE(SUM(prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
-    CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens, \
-    CAST(COALESCE(SUM(cost_nanousd), 0) AS BIGINT) AS cost_nanousd \
-    FROM usage WHERE key_hash = $1 AND started_at_us >= $2";
+macro_rules! since {
+    ($of_key:expr) => {
+        concat!(
+            "SELECT \
+             CAST(COALESCE(SUM(CASE WHEN model = '' THEN 0 ELSE 1 END), 0) AS BIGINT) AS calls, \
+             CAST(COALESCE(SUM(prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
+             CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens, \
+             CAST(COALESCE(SUM(cost_nanousd), 0) AS BIGINT) AS cost_nanousd \
+             FROM usage u WHERE ",
+            $of_key,
+            " AND u.started_at_us >= $2"
+        )
+    };
+}
 
 /// Of rows that are gone.
 const CARRIED: &str = "SELECT calls, prompt_tokens, completion_tokens, cost_nanousd \
@@ -39,7 +48,11 @@ impl Store {
         since: DateTime<Utc>,
     ) -> Result<Totals, StoreError> {
         let failed = || StoreError::while_doing("adding up a key's calls");
-        let row = sqlx::query(SINCE)
+        let statement = match self.is_shared() {
+            true => since!("u.key_hash = $1"),
+            false => since!(in_parts!("u.key_hash = $1")),
+        };
+        let row = sqlx::query(statement)
             .bind(account.to_string())
             .bind(since.timestamp_micros())
             .fetch_one(self.settled().await?)

@@ -135,7 +135,7 @@ async fn f1_the_file_before_is_on_the_disk_first() {
     let mut case = Case::busy().await;
     let lost = case.journal().lose().await;
     assert_eq!(case.claim_at_once(5), Some(5));
-    let part = case.journal().books.lock().await.begin_fold().unwrap();
+    let part = case.journal().books.lock().await.begin_fold(What::All).unwrap();
     assert!(part.is_some(), "it goes into the tables later");
     case.apply_in_doubt(&[case.posting(1)], lost).await;
     case.expect(11, 5, 2).await;
@@ -171,29 +171,4 @@ async fn f1_a_batch_that_the_disk_does_not_keep_is_in_doubt_and_counts_once() {
         .await;
     case = case.die_and_start().await;
     case.expect(30, 5, 2).await;
-}
-
-/// As of a version that numbered batches alone.
-#[tokio::test(flavor = "multi_thread")]
-async fn f4_records_without_a_number_are_folded_by_their_batch() {
-    let mut case = Case::busy().await;
-    case.store.settled().await.unwrap();
-    case.apply(&[case.posting(20)]).await.unwrap();
-    case.apply(&[case.posting(30), case.claim(7)])
-        .await
-        .unwrap();
-    case.store.abandon().await;
-    let path = case.database.folder.path().join("test.db");
-    let (mut files, records) = Files::open(&path).unwrap();
-    files.clear().unwrap();
-    for record in records {
-        let record = String::from_utf8(record).unwrap();
-        let (before, after) = record.split_once(",\"number\":").unwrap();
-        let (_, after) = after.split_once(',').unwrap();
-        files
-            .append(format!("{before},{after}").as_bytes())
-            .unwrap();
-    }
-    case = case.die_and_start().await;
-    case.expect(60, 7, 3).await;
 }
