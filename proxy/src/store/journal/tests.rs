@@ -167,7 +167,13 @@ async fn what_the_tables_do_not_take_stays_committed_and_goes_in_later() {
 async fn a_fold_that_was_given_up_counts_once() {
     let mut case = Case::new().await;
     case.apply(&[case.posting(10)]).await.unwrap();
-    let part = case.journal().books.lock().await.begin_fold(What::All).unwrap();
+    let part = case
+        .journal()
+        .books
+        .lock()
+        .await
+        .begin_fold(What::All)
+        .unwrap();
     case.apply(&[case.posting(20)]).await.unwrap();
     // Up to here, and no further: before its commit, or after it.
     for has_committed in [false, true] {
@@ -220,7 +226,10 @@ async fn rows_go_ahead_of_their_accounts_only_when_the_disk_has_their_records() 
     let begun = case.journal().books.lock().await.begin_fold(What::Rows);
     let part = begun.unwrap().unwrap();
     let refused = case.journal().put(&case.store.writer, part).await;
-    assert!(matches!(refused, Err(StoreError::Journal(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::Journal(_))),
+        "{refused:?}"
+    );
     drop(lost);
     let count = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM usage");
     let count = count.fetch_one(case.store.reader()).await.unwrap();

@@ -60,13 +60,8 @@ pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
         .map_err(StoreError::while_doing("verifying the books"))
 }
 
-async fn compare(
-    reader: &AnyPool,
-    statement: &'static str,
-) -> Result<Verification, sqlx::Error> {
-    let rows = sqlx::query(statement)
-        .fetch_all(reader)
-        .await?;
+async fn compare(reader: &AnyPool, statement: &'static str) -> Result<Verification, sqlx::Error> {
+    let rows = sqlx::query(statement).fetch_all(reader).await?;
     let mut found = Verification::default();
     for row in rows {
         let posted_nanousd = row.try_get::<i64, _>("posted_nanousd")?;
