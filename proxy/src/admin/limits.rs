@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use sqlx::AnyConnection;
 
-pub(super) use self::shown::{Used, current, model_budgets_shown, show, spend_account, used};
+pub(super) use self::shown::{
+    Used, current, model_budgets_shown, show, show_rates, spend_account, used,
+};
 use super::values::{budget, printable};
 use crate::{
     clock::Clock,
@@ -41,7 +43,7 @@ pub(super) struct LimitFields {
     model_tpm: Option<BTreeMap<String, u64>>,
 }
 
-/// LiteLLM: limits by model are kept among a key's metadata.
+/// LiteLLM: rates by model are kept among the metadata of a key, a team or a user.
 const MODEL_RPM: &str = "model_rpm_limit";
 const MODEL_TPM: &str = "model_tpm_limit";
 

@@ -12,6 +12,7 @@ mod cidrs;
 mod details;
 mod ended_callers;
 mod group_fields;
+mod group_rates;
 mod groups;
 mod hostile;
 mod import;

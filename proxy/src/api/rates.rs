@@ -56,6 +56,9 @@ pub(super) fn refused(
     let whose = match account {
         AccountId::Key(_) if rate.is_of_model() => format!("model_per_key: {}:{model}", key.hash),
         AccountId::Key(_) => format!("api_key: {}", key.hash),
+        AccountId::Shared(group) if rate.is_of_model() => {
+            format!("model_per_{}: {}:{model}", group.scope.as_str(), group.id)
+        }
         AccountId::Shared(group) => format!("{}: {}", group.scope.as_str(), group.id),
     };
     let unit = rate.as_str();
@@ -207,6 +210,7 @@ mod tests {
             (key.own_account(), Rate::Requests, of_key.as_str()),
             (key.own_account(), Rate::ModelRequests, of_model.as_str()),
             (team("a/b"), Rate::Tokens, "team: a/b"),
+            (team("a/b"), Rate::ModelTokens, "model_per_team: a/b:m"),
         ] {
             let error = RateExceeded {
                 account,

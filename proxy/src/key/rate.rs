@@ -1,7 +1,7 @@
 //! Owns the names of what a key's calls are counted by: requests and tokens a
-//! minute, calls at the same time, of the key and of one of its models, and of
-//! the team and the user whose keys are counted together. Pure; how much is used
-//! is the ledger's to know.
+//! minute, calls at the same time, of the key and of one of its models, and the
+//! same of the team and the user whose keys are counted together. Pure; how much
+//! is used is the ledger's to know.
 
 use std::{collections::BTreeMap, iter, sync::Arc};
 
@@ -71,15 +71,17 @@ impl Quota {
     fn new(account: AccountId, limits: &Limits, model: Option<&str>) -> Self {
         let of_model =
             |by_model: &BTreeMap<String, u64>| model.and_then(|model| by_model.get(model).copied());
+        let (model_rpm, model_tpm) = (of_model(&limits.model_rpm), of_model(&limits.model_tpm));
+        let is_of_model = model_rpm.or(model_tpm).is_some();
         Self {
             account,
-            model: model.map(Arc::from),
+            model: model.filter(|_| is_of_model).map(Arc::from),
             limits: [
                 limits.rpm,
                 limits.tpm,
                 limits.parallel,
-                of_model(&limits.model_rpm),
-                of_model(&limits.model_tpm),
+                model_rpm,
+                model_tpm,
             ],
         }
     }
@@ -103,13 +105,14 @@ impl AllRates {
         let of = |model: Option<&str>| {
             let own = Quota::new(AccountId::Key(account), limits, model);
             let groups = groups.iter().map(|(account, limits)| {
-                Quota::new(AccountId::Shared(account.clone()), limits, None)
+                Quota::new(AccountId::Shared(account.clone()), limits, model)
             });
             let all = iter::once(own).chain(groups);
             let quotas: Box<[Quota]> = all.filter(Quota::is_limited).collect();
             (!quotas.is_empty()).then(|| Arc::new(Rates { quotas }))
         };
-        let models = limits.model_rpm.keys().chain(limits.model_tpm.keys());
+        let all = iter::once(limits).chain(groups.iter().map(|(_, limits)| *limits));
+        let models = all.flat_map(|it| it.model_rpm.keys().chain(it.model_tpm.keys()));
         let of_model = |model: &String| Some((model.clone(), of(Some(model))?));
         let models: BTreeMap<_, _> = models.filter_map(of_model).collect();
         Self {

@@ -37,12 +37,7 @@ pub(super) struct GroupFields {
 
 /// LiteLLM's limits of a team or a user besides its budget and its rates. Their
 /// keys may have them; together they are counted by nothing.
-const OF_KEYS: [&str; 4] = [
-    "budget_limits",
-    "model_max_budget",
-    "model_rpm_limit",
-    "model_tpm_limit",
-];
+const OF_KEYS: [&str; 2] = ["budget_limits", "model_max_budget"];
 
 /// LiteLLM's fields of a team, a user or a budget that nothing enforces, besides
 /// those of a key.
@@ -100,10 +95,15 @@ impl GroupFields {
             // LiteLLM: null means not sent; the empty list takes the rule away.
             (Team | User, "models") if value.is_null() => {}
             (Team | User, "models") => self.models = Some(list(name, value)?),
-            (Team | User, "metadata") => self.metadata = Some(metadata(kind, value)?),
+            (Team | User, "metadata") => {
+                let mut metadata = metadata(kind, value)?;
+                self.limits.take_from(&mut metadata)?;
+                self.metadata = Some(metadata);
+            }
             (Team, "blocked") => self.blocked = flag(name, value)?,
             (Team | User, limit) if OF_KEYS.contains(&limit) => none_of_keys(kind, name, value)?,
             (Budget, "model_max_budget")
+            | (Team | User, "model_rpm_limit" | "model_tpm_limit")
             | (_, "budget_duration" | "rpm_limit" | "tpm_limit" | "max_parallel_requests") => {
                 return self.limits.take(name, value);
             }
@@ -160,7 +160,7 @@ impl GroupFields {
     }
 }
 
-/// LiteLLM keeps limits by model among the metadata.
+/// LiteLLM keeps some limits among the metadata.
 fn metadata(kind: GroupKind, value: &Value) -> Result<Map<String, Value>, ApiError> {
     let metadata = object("metadata", value)?;
     for (name, value) in &metadata {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     admin::{
-        limits::model_budgets_shown,
+        limits::{model_budgets_shown, show_rates},
         view::{ADMIN, posted, read, stored_time},
     },
     app::AppState,
@@ -78,14 +78,12 @@ fn row(group: &Group, spend: NanoUsd, window: Option<Window>) -> Map<String, Val
             "budget_reset_at",
             json!(window.map(|one| stored_time(one.end))),
         ),
-        ("rpm_limit", json!(terms.limits.rpm)),
-        ("tpm_limit", json!(terms.limits.tpm)),
-        ("max_parallel_requests", json!(terms.limits.parallel)),
         ("created_at", json!(stored_time(group.created_at))),
         ("updated_at", json!(stored_time(group.updated_at))),
     ] {
         row.insert(name.to_owned(), value);
     }
+    show_rates(&mut row, &terms.limits);
     row
 }
 

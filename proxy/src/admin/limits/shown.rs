@@ -118,7 +118,8 @@ pub(in crate::admin) fn model_budgets_shown(
         .collect()
 }
 
-fn show_rates(row: &mut Map<String, Value>, limits: &Limits) {
+/// Puts the rates into the row of a key or of a group.
+pub(in crate::admin) fn show_rates(row: &mut Map<String, Value>, limits: &Limits) {
     for (name, limit) in [
         ("rpm_limit", limits.rpm),
         ("tpm_limit", limits.tpm),

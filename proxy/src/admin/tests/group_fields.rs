@@ -35,9 +35,21 @@ fn wrong_of_teams() -> Vec<(&'static str, Value, u16, &'static str)> {
         ),
         (
             "/team/new",
-            json!({"metadata": {"model_rpm_limit": {"a": 1}}}),
+            json!({"metadata": {"model_rpm_limit": {"a": -1}}}),
             400,
             "model_rpm_limit",
+        ),
+        (
+            "/user/new",
+            json!({"model_tpm_limit": {"a": "b"}}),
+            422,
+            "model_tpm_limit",
+        ),
+        (
+            "/team/new",
+            json!({"budget_limits": [{"budget_duration": "1d", "max_budget": 1}]}),
+            400,
+            "budget_limits",
         ),
         (
             "/team/new",
