@@ -89,6 +89,8 @@ struct Books {
     /// The requests of `rows`.
     ids: HashSet<Uuid>,
     opened: DateTime<Utc>,
+    /// Rows that have gone into the tables ahead of their accounts.
+    ahead: usize,
     /// Of the tables, which rows go to, and how many of this process have gone there.
     part: i64,
     in_part: usize,
@@ -130,6 +132,7 @@ impl Journal {
             ids: HashSet::default(),
             since: None,
             opened: Utc::now(),
+            ahead: 0,
             part,
             in_part: 0,
             folding: None,

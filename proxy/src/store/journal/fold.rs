@@ -27,8 +27,10 @@ use crate::store::{Store, StoreError};
 
 /// Rows that are folded at once, at the latest.
 const FOLD_ROWS: usize = 20_000;
-/// How old the oldest record may become before its accounts are folded too.
+/// How old the oldest record may become before its accounts are folded too, and how
+/// many rows may go ahead of theirs: who reads the tables waits for that fold.
 const FOLD_AGE: Duration = Duration::from_secs(10);
+const AHEAD_MAX: usize = 80_000;
 /// Rows of a part of the tables, after which a new one begins. Each new row changes
 /// about a page of its part's index while that has more pages than a fold has rows,
 /// and who asks for a key's rows looks into each part. Tests have many.
@@ -138,7 +140,8 @@ impl Books {
 
     fn due(&self) -> Option<What> {
         let is_old = |since: Instant| since.elapsed() >= FOLD_AGE;
-        match self.since.is_some_and(is_old) || self.is_broken {
+        let is_long = self.ahead >= AHEAD_MAX;
+        match self.since.is_some_and(is_old) || is_long || self.is_broken {
             true => Some(What::All),
             false => (self.rows.len() >= FOLD_ROWS).then_some(What::Rows),
         }
@@ -183,12 +186,18 @@ impl Books {
     }
 
     fn begin_all(&mut self) -> Result<Option<Upto>, StoreError> {
+        // Before its first batch, and after somebody else's change, a process has
+        // nothing; a file that has failed meanwhile is not the one that it begins with.
+        let has_nothing = self.process.is_none() && self.accounts.is_empty();
+        if self.process.is_some() || has_nothing {
+            self.files.switch().map_err(StoreError::Journal)?;
+            self.is_broken = false;
+        }
         let Some(process) = self.process else {
             return Ok(None);
         };
-        self.files.switch().map_err(StoreError::Journal)?;
-        self.is_broken = false;
         self.since = None;
+        self.ahead = 0;
         let mut totals = Vec::new();
         for (id, row) in self.accounts.iter_mut().filter(|(_, row)| row.is_changed()) {
             totals.push((id.clone(), row.total()));
@@ -214,8 +223,11 @@ impl Books {
 
     /// The part that was begun is in the tables.
     pub(super) fn end_fold(&mut self) {
-        let is_rows = self.folding.take().is_some_and(|part| part.is_rows());
-        if is_rows {
+        let Some(part) = self.folding.take() else {
+            return;
+        };
+        if part.is_rows() {
+            self.ahead += part.rows.len();
             return;
         }
         self.files.forget_before();
@@ -268,14 +280,19 @@ pub(super) async fn replay(
 ) -> Result<(), OpenError> {
     let records = records.iter().map(|bytes| record::decode(bytes));
     let mut records = records.collect::<Result<Vec<_>, _>>()?;
-    records.sort_unstable_by_key(|record| record.number);
-    let known = sqlx::query("SELECT id, record FROM process").fetch_all(writer);
+    records.sort_unstable_by_key(|record| record.number.unwrap_or(record.batch));
+    let known = sqlx::query("SELECT id, batch, record FROM process").fetch_all(writer);
     let mut left = Vec::new();
     for row in known.await? {
         let id: String = row.try_get("id")?;
-        let number: i64 = row.try_get("record")?;
-        let is_open =
-            |record: &mut Record| record.process.to_string() == id && record.number > number;
+        let (batch, number): (i64, i64) = (row.try_get("batch")?, row.try_get("record")?);
+        let is_open = |record: &mut Record| {
+            let is_later = match record.number {
+                Some(found) => found > number,
+                None => record.batch > batch,
+            };
+            record.process.to_string() == id && is_later
+        };
         left.extend(joined(records.extract_if(.., is_open).collect(), part));
     }
     for part in left {
@@ -288,7 +305,8 @@ pub(super) async fn replay(
 /// Records of one process in their order: what the last says of an account counts.
 fn joined(records: Vec<Record>, part: i64) -> Option<Part> {
     let last = records.last()?;
-    let (process, batch, number) = (last.process, last.batch, last.number);
+    let (process, batch) = (last.process, last.batch);
+    let number = last.number.unwrap_or_default();
     let mut rows = Vec::new();
     let mut totals = BTreeMap::new();
     for record in records {

@@ -24,7 +24,7 @@ pub(super) struct Record {
     pub(super) process: Uuid,
     pub(super) batch: i64,
     /// Its place among all records of the process.
-    pub(super) number: i64,
+    pub(super) number: Option<i64>,
     pub(super) rows: Vec<UsageRow>,
     pub(super) totals: Vec<(AccountId, Total)>,
 }
@@ -34,9 +34,9 @@ pub(super) struct Record {
 pub(in crate::store) enum RecordError {
     #[error("a record of the journal is none: {0}")]
     Bytes(#[from] postcard::Error),
-    #[error(
-        "the journal was left by another version of llm-proxy: start that one once more, and stop it, before this one"
-    )]
+    #[error("a record of the journal is none of JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the journal was left by a newer version of llm-proxy: upgrade this binary")]
     Version,
     #[error("a record of the journal names an account that this version does not know")]
     Account,
@@ -49,12 +49,26 @@ struct Written<'a> {
     version: u8,
     process: Uuid,
     batch: i64,
-    /// Its place among all records of the process.
-    number: i64,
+    number: Option<i64>,
     /// Those that are meant below, by their places.
     #[serde(borrow)]
     accounts: Vec<Name<'a>>,
     /// Account, posted, corrected, allotted.
+    totals: Vec<(usize, i64, i64, i64)>,
+    #[serde(borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+/// As [`Written`], of the versions before it, whose records were JSON.
+#[derive(Deserialize)]
+struct Before<'a> {
+    process: Uuid,
+    batch: i64,
+    /// The first of them wrote none, and had batches alone.
+    #[serde(default)]
+    number: Option<i64>,
+    #[serde(borrow)]
+    accounts: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     totals: Vec<(usize, i64, i64, i64)>,
     #[serde(borrow)]
     rows: Vec<Row<'a>>,
@@ -162,7 +176,7 @@ pub(super) fn encode(
         version: VERSION,
         process,
         batch,
-        number,
+        number: Some(number),
         accounts: places.names,
         totals,
         rows,
@@ -170,10 +184,11 @@ pub(super) fn encode(
 }
 
 pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
-    if content.first() != Some(&VERSION) {
-        return Err(RecordError::Version);
-    }
-    let written: Written<'_> = postcard::from_bytes(content)?;
+    let written: Written<'_> = match content.first() {
+        Some(&VERSION) => postcard::from_bytes(content)?,
+        Some(b'{') => serde_json::from_slice::<Before<'_>>(content)?.into(),
+        _ => return Err(RecordError::Version),
+    };
     let read = |name: &Name<'_>| name.read().ok_or(RecordError::Account);
     let accounts = written.accounts.iter().map(read);
     let accounts = accounts.collect::<Result<Vec<_>, _>>()?;
@@ -203,6 +218,23 @@ pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
         rows,
         totals,
     })
+}
+
+impl<'a> From<Before<'a>> for Written<'a> {
+    fn from(before: Before<'a>) -> Self {
+        let accounts = before.accounts.into_iter();
+        Self {
+            version: VERSION,
+            process: before.process,
+            batch: before.batch,
+            number: before.number,
+            accounts: accounts
+                .map(|(scope, subject)| Name::Shared(scope, subject))
+                .collect(),
+            totals: before.totals,
+            rows: before.rows,
+        }
+    }
 }
 
 impl Row<'_> {
@@ -289,15 +321,18 @@ mod tests {
         let process = Uuid::new_v4();
         let bytes = encode((process, 7, 9), &rows, &totals).unwrap();
         let read = decode(&bytes).unwrap();
-        assert_eq!((read.process, read.batch, read.number), (process, 7, 9));
+        assert_eq!(
+            (read.process, read.batch, read.number),
+            (process, 7, Some(9))
+        );
         assert_eq!(read.totals, totals);
         assert_eq!(format!("{:?}", read.rows), format!("{rows:?}"));
         for length in 1..bytes.len() {
             decode(&bytes[..length]).unwrap_err();
         }
-        for other in ["", "{}", r#"{"process":1}"#] {
+        for (other, expected) in [("", "newer"), ("\u{2}", "newer"), ("{}", "JSON")] {
             let error = decode(other.as_bytes()).unwrap_err();
-            assert!(error.to_string().contains("another version"), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// The index on a key's rows ends with the time.
+/// `$last` of a key `wanted.hash`; the index on its rows ends with the time.
 macro_rules! last {
-    ($lead:literal) => {
+    ($last:literal) => {
         concat!(
             "WITH RECURSIVE place (at) AS (
                  SELECT CAST(1 AS BIGINT) WHERE length($1) > 0
@@ -21,10 +21,9 @@ macro_rules! last {
              ), wanted AS (
                  SELECT substr($1, CAST(at AS INTEGER), 64) AS hash FROM place
              )
-             SELECT hash, (SELECT MAX(u.started_at_us) FROM usage u WHERE ",
-            $lead,
-            " AND u.key_hash = wanted.hash AND u.model <> '') AS last_us
-             FROM wanted"
+             SELECT hash, (",
+            $last,
+            ") AS last_us FROM wanted"
         )
     };
 }
@@ -39,14 +38,14 @@ impl Store {
         let text: String = accounts.iter().map(KeyHash::to_string).collect();
         // As in `keys_of`: the hashes go in as one text.
         let statement = match self.is_shared() {
-            true => last!("TRUE"),
-            // Of the last part that has one: who asks for many keys would else look
-            // each up in all parts.
+            true => last!(
+                "SELECT MAX(u.started_at_us) FROM usage u
+                 WHERE u.key_hash = wanted.hash AND u.model <> ''"
+            ),
+            // One look into each part, however many calls the key has there.
             false => last!(
-                "u.part = (SELECT part FROM usage_part WHERE EXISTS (
-                     SELECT 1 FROM usage v WHERE v.part = usage_part.part
-                         AND v.key_hash = wanted.hash AND v.model <> '')
-                     ORDER BY part DESC LIMIT 1)"
+                "SELECT MAX((SELECT MAX(u.started_at_us) FROM usage u WHERE u.part = usage_part.part
+                     AND u.key_hash = wanted.hash AND u.model <> '')) FROM usage_part"
             ),
         };
         let rows = sqlx::query(statement)

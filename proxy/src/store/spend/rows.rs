@@ -2,7 +2,6 @@
 
 use sqlx::{Any, Row as _, any::AnyRow, query::Query};
 
-use crate::store::usage::in_parts;
 use crate::store::{Page, Store, StoreError};
 
 /// Which calls to list; what is none does not restrict.
@@ -61,13 +60,22 @@ macro_rules! owner {
 }
 pub(super) use owner;
 
-/// `$lead` is what an index finds the calls by.
+/// SQLite: calls of a key, the last part first. A page of the newest is found there,
+/// and of those before it only the times are looked at.
+macro_rules! of_key {
+    () => {
+        "(SELECT part FROM usage_part ORDER BY part DESC LIMIT -1) p CROSS JOIN usage u \
+         WHERE u.part = p.part AND u.key_hash = $1"
+    };
+}
+
+/// `$lead` is what an index finds the calls by, from where they are.
 macro_rules! matching {
     ($columns:expr, $lead:expr, $end:literal) => {
         concat!(
             "SELECT ",
             $columns,
-            " FROM usage u WHERE ",
+            " FROM ",
             $lead,
             " AND ($1 IS NULL OR u.key_hash = $1) AND ($2 IS NULL OR u.request_id = $2)",
             " AND ($3 IS NULL OR u.model = $3)",
@@ -110,10 +118,10 @@ impl Store {
     pub(crate) async fn calls(&self, filter: &Filter, page: Page) -> Result<Vec<Call>, StoreError> {
         let failed = || StoreError::while_doing("listing calls");
         let statement = match (&filter.request_id, &filter.key_hash) {
-            (Some(_), _) => page!("u.request_id = $2"),
-            (None, Some(_)) if self.is_shared() => page!("u.key_hash = $1"),
-            (None, Some(_)) => page!(in_parts!("u.key_hash = $1")),
-            (None, None) => page!("0 = 0"),
+            (Some(_), _) => page!("usage u WHERE u.request_id = $2"),
+            (None, Some(_)) if self.is_shared() => page!("usage u WHERE u.key_hash = $1"),
+            (None, Some(_)) => page!(of_key!()),
+            (None, None) => page!("usage u WHERE 0 = 0"),
         };
         let rows = filter
             .bound(statement)
@@ -129,10 +137,10 @@ impl Store {
     /// How many calls there are on all pages.
     pub(crate) async fn calls_count(&self, filter: &Filter) -> Result<i64, StoreError> {
         let statement = match (&filter.request_id, &filter.key_hash) {
-            (Some(_), _) => count!("u.request_id = $2"),
-            (None, Some(_)) if self.is_shared() => count!("u.key_hash = $1"),
-            (None, Some(_)) => count!(in_parts!("u.key_hash = $1")),
-            (None, None) => count!("0 = 0"),
+            (Some(_), _) => count!("usage u WHERE u.request_id = $2"),
+            (None, Some(_)) if self.is_shared() => count!("usage u WHERE u.key_hash = $1"),
+            (None, Some(_)) => count!(of_key!()),
+            (None, None) => count!("usage u WHERE 0 = 0"),
         };
         filter
             .bound(statement)

@@ -147,6 +147,18 @@ async fn f1_the_file_before_is_on_the_disk_first() {
     case.expect(11, 5, 2).await;
 }
 
+/// A file fails when nothing of it is needed, and nobody has begun anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_a_file_that_fails_between_two_processes_is_not_begun_with() {
+    let mut case = Case::busy().await;
+    let write = case.store.begin_write().await.unwrap();
+    write.commit().await.unwrap();
+    case.journal().books.lock().await.is_broken = true;
+    case.apply(&[case.posting(1)]).await.unwrap();
+    case = case.die_and_start().await;
+    case.expect(11, 0, 2).await;
+}
+
 /// The error of a file that nobody needs any longer hinders nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn f3_an_error_of_the_disk_that_comes_late_is_no_error() {
@@ -177,4 +189,32 @@ async fn f1_a_batch_that_the_disk_does_not_keep_is_in_doubt_and_counts_once() {
         .await;
     case = case.die_and_start().await;
     case.expect(30, 5, 2).await;
+}
+
+/// As of the versions whose records were JSON, the first of which numbered batches
+/// alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_records_of_the_versions_before_are_folded() {
+    for is_numbered in [true, false] {
+        let mut case = Case::busy().await;
+        case.store.settled().await.unwrap();
+        case.store.abandon().await;
+        let path = case.database.folder.path().join("test.db");
+        let (mut files, _) = Files::open(&path).unwrap();
+        files.clear().unwrap();
+        let (process, key) = (case.process, case.key.subject());
+        for (batch, cost, posted, allotted) in [(1, 10, 10, 0), (2, 20, 30, 0), (3, 30, 60, 7)] {
+            let id = Uuid::now_v7();
+            let number = match is_numbered {
+                true => format!("\"number\":{batch},"),
+                false => String::new(),
+            };
+            let record = format!(
+                r#"{{"process":"{process}","batch":{batch},{number}"accounts":[["key","{key}"]],"totals":[[0,{posted},0,{allotted}]],"rows":[["{id}",[0],"demo","test",[1,2,0],{cost},false,false,200,[1700000000000000,1700000000000001]]]}}"#
+            );
+            files.append(record.as_bytes()).unwrap();
+        }
+        case = case.die_and_start().await;
+        case.expect(60, 7, 3).await;
+    }
 }
