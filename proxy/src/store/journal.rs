@@ -173,6 +173,13 @@ impl Journal {
             .map_err(|_| StoreError::Slow)
     }
 
+    /// Waits for the disk, on a thread that may wait.
+    async fn keep(&self, unsynced: Unsynced) -> io::Result<()> {
+        let books = Arc::clone(&self.books);
+        let kept = tokio::task::spawn_blocking(move || sync(&unsynced, &books)).await;
+        kept.map_err(io::Error::other).flatten()
+    }
+
     /// For a batch; after an error of the file, once all that was committed before
     /// is in the tables.
     pub(super) async fn writable(&self, store: &Store) -> Result<Writable, StoreError> {

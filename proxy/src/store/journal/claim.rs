@@ -3,9 +3,7 @@
 //! it was granted outlives this process; a power cut may undo what was granted since
 //! [`Journal::keep_claims`].
 
-use std::sync::Arc;
-
-use super::{Books, Journal, sync};
+use super::{Books, Journal};
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
 
@@ -20,12 +18,10 @@ impl Journal {
 
     /// Waits for the disk to keep what was claimed.
     pub(in crate::store) async fn keep_claims(&self) {
-        let books = Arc::clone(&self.books);
-        let Some(unsynced) = books.lock().await.files.unsynced() else {
+        let Some(unsynced) = self.books.lock().await.files.unsynced() else {
             return;
         };
-        let kept = tokio::task::spawn_blocking(move || sync(&unsynced, &books)).await;
-        if let Ok(Err(error)) = kept {
+        if let Err(error) = self.keep(unsynced).await {
             tracing::error!(%error, "writing the journal");
         }
     }

@@ -37,7 +37,7 @@ struct Kept {
 
 /// What the disk has to keep, in this order: what a record builds on is there before
 /// it, in whichever file it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Unsynced {
     before: Option<Arc<Kept>>,
     current: Arc<Kept>,

@@ -7,18 +7,16 @@
 //! which bring the accounts, and rows that are there already are not written again.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::HashSet;
 use sqlx::{AnyPool, Row as _};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::file::Unsynced;
 use super::record::{self, Record};
-use super::{Books, Journal, OpenError, sync};
+use super::{Books, Journal, OpenError};
 use crate::key::AccountId;
 use crate::store::ledger::accounts::{self, Total};
 use crate::store::ledger::process;
@@ -121,10 +119,8 @@ impl Journal {
     }
 
     pub(super) async fn put(&self, writer: &AnyPool, part: Arc<Part>) -> Result<(), StoreError> {
-        if part.is_rows() {
-            let (part, books) = (Arc::clone(&part), Arc::clone(&self.books));
-            let kept = tokio::task::spawn_blocking(move || part.sync(&books)).await;
-            let kept = kept.map_err(io::Error::other).flatten();
+        if let Upto::Rows(unsynced) = &part.upto {
+            let kept = self.keep(unsynced.clone()).await;
             kept.map_err(StoreError::Journal)?;
         }
         write(writer, &part).await?;
@@ -168,13 +164,12 @@ impl Books {
                 None => return Ok(None),
             },
         };
-        let (mut rows, mut ids) = (Vec::new(), HashSet::default());
+        let mut rows = std::mem::take(&mut self.rows);
+        let mut ids = std::mem::take(&mut self.ids);
         if let Some(before) = self.folding.take() {
             rows.extend_from_slice(&before.rows);
             ids.extend(&before.ids);
         }
-        rows.append(&mut self.rows);
-        ids.extend(std::mem::take(&mut self.ids));
         let part = Arc::new(Part {
             part: self.part_of(rows.len()),
             rows,
@@ -240,13 +235,6 @@ impl Books {
 impl Part {
     fn is_rows(&self) -> bool {
         matches!(self.upto, Upto::Rows(_))
-    }
-
-    fn sync(&self, books: &Mutex<Books>) -> io::Result<()> {
-        match &self.upto {
-            Upto::Rows(unsynced) => sync(unsynced, books),
-            Upto::All { .. } => Ok(()),
-        }
     }
 }
 

@@ -330,7 +330,13 @@ mod tests {
         for length in 1..bytes.len() {
             decode(&bytes[..length]).unwrap_err();
         }
-        for (other, expected) in [("", "newer"), ("\u{2}", "newer"), ("{}", "JSON")] {
+        for (other, expected) in [
+            ("", "newer"),
+            ("[1]", "newer"),
+            ("\u{2}", "newer"),
+            ("{}", "JSON"),
+            (r#"{"process":1}"#, "JSON"),
+        ] {
             let error = decode(other.as_bytes()).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }

@@ -57,6 +57,12 @@ impl Case {
         apply(&self.store, self.process, self.batch, entries).await
     }
 
+    /// The part of a fold that goes no further.
+    async fn begin_fold(&self, what: What) -> Arc<Part> {
+        let begun = self.journal().books.lock().await.begin_fold(what);
+        begun.unwrap().unwrap()
+    }
+
     fn claim(&self, nanos: i64) -> Entry {
         let mut least = NOTHING;
         least[0] = NanoUsd::from_nanos(nanos);
@@ -167,19 +173,12 @@ async fn what_the_tables_do_not_take_stays_committed_and_goes_in_later() {
 async fn a_fold_that_was_given_up_counts_once() {
     let mut case = Case::new().await;
     case.apply(&[case.posting(10)]).await.unwrap();
-    let part = case
-        .journal()
-        .books
-        .lock()
-        .await
-        .begin_fold(What::All)
-        .unwrap();
+    let part = case.begin_fold(What::All).await;
     case.apply(&[case.posting(20)]).await.unwrap();
     // Up to here, and no further: before its commit, or after it.
     for has_committed in [false, true] {
         if has_committed {
-            let part = part.as_ref().unwrap();
-            fold::write(&case.store.writer, part).await.unwrap();
+            fold::write(&case.store.writer, &part).await.unwrap();
         }
         let found = standing(&case.store, &case.key).await.unwrap().unwrap();
         assert_eq!(found.posted.nanos(), 30);
@@ -201,8 +200,7 @@ async fn rows_that_go_ahead_of_their_accounts_count_once() {
         case.apply(&[case.posting(10), case.claim(7)])
             .await
             .unwrap();
-        let begun = case.journal().books.lock().await.begin_fold(What::Rows);
-        let part = begun.unwrap().unwrap();
+        let part = case.begin_fold(What::Rows).await;
         case.apply(&[case.posting(20)]).await.unwrap();
         if is_written {
             fold::write(&case.store.writer, &part).await.unwrap();
@@ -223,8 +221,7 @@ async fn rows_go_ahead_of_their_accounts_only_when_the_disk_has_their_records() 
     let mut case = Case::new().await;
     case.apply(&[case.posting(10)]).await.unwrap();
     let lost = case.journal().lose().await;
-    let begun = case.journal().books.lock().await.begin_fold(What::Rows);
-    let part = begun.unwrap().unwrap();
+    let part = case.begin_fold(What::Rows).await;
     let refused = case.journal().put(&case.store.writer, part).await;
     assert!(
         matches!(refused, Err(StoreError::Journal(_))),
