@@ -196,17 +196,20 @@ fn announce(
 
 /// Starts both planes; one address serves both when only one is given.
 fn start(state: &AppState, listener: TcpListener, admin_listener: Option<TcpListener>) {
-    let server = || Server::new(state.tasks.clone(), state.config.server.connections_max);
+    let serve = |listener, routes| {
+        let server = Server::new(state.tasks.clone(), state.config.server.connections_max);
+        state.tasks.spawn(server.accept(listener, routes));
+    };
     let routes = match admin_listener {
         None => router::both_planes(state.clone()),
         Some(listener) => {
             // A cap of its own: who fills the data plane must not keep an
             // operator from revoking a key.
-            server().accept(listener, router::admin_plane(state.clone()).into());
+            serve(listener, router::admin_plane(state.clone()).into());
             router::data_plane(state.clone())
         }
     };
-    server().accept(listener, Routes::with_calls(state.clone(), routes));
+    serve(listener, Routes::with_calls(state.clone(), routes));
     if let Some(kept) = state.config.usage_retention {
         let service = retention::run(state.clone(), kept);
         state.tasks.spawn_service(service);

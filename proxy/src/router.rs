@@ -6,11 +6,11 @@
 use axum::{
     Router,
     body::Body,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::{from_fn, from_fn_with_state, map_response},
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request, header::CONNECTION};
 use tower::Service as _;
 
 use crate::{
@@ -82,13 +82,20 @@ pub(crate) fn both_planes(state: AppState) -> Router {
     finish(routes.merge(gated(&state)), state)
 }
 
-/// What is said while the store cannot be reached for the first time.
+/// What is said while the store cannot be reached for the first time. Each answer
+/// ends its connection: one that is kept would be closed when the store is there,
+/// and a request on its way at that moment would get no answer.
 pub(crate) fn without_store() -> Router {
     Router::new()
         .route("/health/liveliness", get(health::alive))
         .route("/health/liveness", get(health::alive))
         .route("/health/readiness", get(health::disconnected))
         .fallback(|| async { ApiError::store_unavailable() })
+        .layer(map_response(async |mut answer: Response| {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(CONNECTION, close);
+            answer
+        }))
 }
 
 /// A path, and what answers it.

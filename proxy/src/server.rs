@@ -63,24 +63,22 @@ impl Server {
         }
     }
 
-    /// Serves `routes` on `listener` until the process stops.
-    pub(crate) fn accept(&self, listener: TcpListener, routes: Routes) {
-        let server = self.clone();
-        self.tasks.spawn(async move {
-            loop {
-                let accepted = tokio::select! {
-                    () = server.tasks.stopped() => return,
-                    accepted = listener.accept() => accepted,
-                };
-                match accepted {
-                    Ok((stream, _)) => server.admit(stream, routes.clone()),
-                    Err(error) => {
-                        tracing::warn!(error = %error, "accepting a connection failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
+    /// Serves `routes` on `listener` until the process stops. When this is dropped,
+    /// whoever is connected is still answered.
+    pub(crate) async fn accept(self, listener: TcpListener, routes: Routes) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.tasks.stopped() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => self.admit(stream, routes.clone()),
+                Err(error) => {
+                    tracing::warn!(error = %error, "accepting a connection failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
-        });
+        }
     }
 
     fn admit(&self, mut stream: TcpStream, routes: Routes) {

@@ -34,18 +34,19 @@ async fn meanwhile(
     listeners: &[Option<&TcpListener>],
     stop: &mut StopSignals,
 ) -> Result<Option<AppState>, StartError> {
-    let tasks = Tasks::new();
+    let (accepting, answering) = (Tasks::new(), Tasks::new());
     for listener in listeners.iter().flatten() {
-        let server = Server::new(tasks.clone(), config.server.connections_max);
-        server.accept(second_handle(listener)?, router::without_store().into());
+        let server = Server::new(answering.clone(), config.server.connections_max);
+        let routes = router::without_store().into();
+        accepting.spawn(server.accept(second_handle(listener)?, routes));
     }
     let opened = tokio::select! {
         () = stop.received() => Ok(None),
         opened = try_again(config) => opened.map(Some),
     };
-    // Whoever is connected comes again, to the routes that are there now.
-    tasks.stop();
-    tasks.drain(ANSWER_TIMEOUT).await;
+    // Whoever is answered comes again, to the routes that are there now.
+    accepting.cut();
+    answering.drain(ANSWER_TIMEOUT).await;
     opened
 }
 

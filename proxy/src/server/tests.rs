@@ -25,7 +25,8 @@ async fn start(tasks: &Tasks, connections_max: usize) -> SocketAddr {
     );
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
-    Server::new(tasks.clone(), connections_max).accept(listener, routes.into());
+    let server = Server::new(tasks.clone(), connections_max);
+    tasks.spawn(server.accept(listener, routes.into()));
     address
 }
 
