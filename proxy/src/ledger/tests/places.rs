@@ -24,8 +24,13 @@ fn in_use(ledger: &Ledger) -> u64 {
 
 /// One call from its admission to its end, of which there are seven.
 async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
-    let Ok(place) = ledger.admit(&rates, 10).await else {
-        return;
+    let until = Instant::now() + Duration::from_secs(10);
+    let place = loop {
+        match ledger.admit(&rates, 10).await {
+            Ok(place) => break place,
+            Err(_) if Instant::now() < until => tokio::time::sleep(Duration::from_millis(1)).await,
+            Err(_) => return,
+        }
     };
     if way == 0 {
         return;
@@ -85,7 +90,7 @@ async fn b8_a_slot_comes_back_on_every_way_out() {
             Err(_) => broken += 1,
         }
     }
-    assert!(ended > 100 && broken > 50, "{ended} {broken}");
+    assert!(ended > 300 && broken > 120, "{ended} {broken}");
     assert_eq!(in_use(&bench.ledger), 0);
     bench.ledger.drain().await;
     if bench.store.is_shared() {
