@@ -10,7 +10,7 @@ use axum::{
     response::Response,
     routing::{MethodRouter, get, post},
 };
-use http::{HeaderValue, Method, Request, header::CONNECTION};
+use http::{HeaderValue, Method, Request, header};
 use tower::Service as _;
 
 use crate::{
@@ -93,7 +93,7 @@ pub(crate) fn without_store() -> Router {
         .fallback(|| async { ApiError::store_unavailable() })
         .layer(map_response(async |mut answer: Response| {
             let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(CONNECTION, close);
+            answer.headers_mut().insert(header::CONNECTION, close);
             answer
         }))
 }
