@@ -148,7 +148,7 @@ impl Ledger {
         loop {
             let is_last = patient_until.is_some_and(|until| until <= Instant::now());
             let Some((process, taken)) = self.0.take(&call.accounts, upper, windows) else {
-                call.accounts = self.current(&given).await?;
+                call.accounts = Box::pin(self.current(&given)).await?;
                 windows = Windows::Known;
                 continue;
             };
@@ -158,7 +158,8 @@ impl Ledger {
                     return Ok(Hold::new(self.clone(), call, upper, reserved));
                 }
                 TakeAll::Unknown(at) => {
-                    self.load(&call.accounts[at]).await?;
+                    // Rare, and else the larger part of what a call takes in memory.
+                    Box::pin(self.load(&call.accounts[at])).await?;
                     windows = Windows::Unknown;
                     continue;
                 }

@@ -23,6 +23,7 @@ mod server;
 mod store;
 mod stream;
 mod telemetry;
+mod turn;
 mod upstream;
 
 use std::{io::Write as _, process::ExitCode};

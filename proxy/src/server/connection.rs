@@ -18,7 +18,7 @@ use super::{
     deadline::{Activity, Waiting, Watched},
     panic::contained,
 };
-use crate::{app::Tasks, auth::Peer, router::Routes};
+use crate::{app::Tasks, auth::Peer, router::Routes, turn};
 
 /// All headers and the request line together.
 const HEADER_BYTES_MAX: usize = 64 * 1024;
@@ -35,6 +35,7 @@ pub(super) async fn serve(stream: TcpStream, routes: Routes, tasks: &Tasks) {
         let (routes, activity) = (&routes, activity.clone());
         async move {
             let answer = contained(Box::pin(routes.answer(request.map(Body::new)))).await;
+            turn::end().await;
             Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });
