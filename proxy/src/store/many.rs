@@ -1,65 +1,51 @@
 //! Statements of many rows: a text for each of a few sizes, because a connection
 //! prepares each text once, and a statement costs more than its rows.
 
-/// How the parameters of a statement are written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parameters {
-    /// `($1, $2), ($3, $4)` for two rows of two columns: what both stores read.
-    Numbered,
-    /// `(?, ?), (?, ?)`: for SQLite alone, whose driver looks each numbered parameter
-    /// up among all of them.
-    Plain,
-}
+/// What is written of rows that are all there, on SQLite.
+pub(super) mod full {
+    /// Rows a statement, the largest first.
+    pub(in crate::store) const SIZES: [usize; 3] = [64, 8, 1];
 
-/// `before`, the rows, `after`; for each number of rows.
-pub(super) fn texts<const N: usize>(
-    sizes: [usize; N],
-    parameters: Parameters,
-    (before, columns, after): (&str, usize, &str),
-) -> [String; N] {
-    sizes.map(|rows| {
-        let mut text = before.to_owned();
-        for number in 0..rows * columns {
-            text.push_str(match (number % columns, number) {
-                (0, 0) => "(",
-                (0, _) => "), (",
-                _ => ", ",
-            });
-            match parameters {
-                Parameters::Numbered => text.push_str(&format!("${}", number + 1)),
-                Parameters::Plain => text.push('?'),
-            }
-        }
-        text.push(')');
-        text.push_str(after);
-        text
-    })
-}
-
-/// What is read of rows that are sent along: those that only fill a statement
-/// are nulls, which equal nothing.
-pub(super) mod filled {
-    use super::Parameters;
-
-    /// Rows a statement, the smallest first.
-    pub(in crate::store) const SIZES: [usize; 7] = [1, 4, 16, 32, 64, 128, 256];
-
-    /// As [`super::texts`], for these sizes.
+    /// `before`, the rows, `after`; for each of these sizes. The parameters have no
+    /// numbers, because the driver looks each number up among all of them.
     pub(in crate::store) fn texts(
         before: &str,
         columns: usize,
         after: &str,
     ) -> [String; SIZES.len()] {
-        super::texts(SIZES, Parameters::Numbered, (before, columns, after))
+        SIZES.map(|rows| super::text(rows, columns, (before, after), |_| "?".to_owned()))
     }
 
-    /// As [`texts`], for SQLite alone.
-    pub(in crate::store) fn plain_texts(
+    /// All of them, each time as many as the largest statement takes that they fill,
+    /// with the place of its size.
+    pub(in crate::store) fn chunks<T>(all: &[T]) -> impl Iterator<Item = (usize, &[T])> {
+        let mut left = all;
+        std::iter::from_fn(move || {
+            let size = SIZES.iter().position(|size| *size <= left.len())?;
+            let (now, later) = left.split_at(SIZES[size]);
+            left = later;
+            Some((size, now))
+        })
+    }
+}
+
+/// What is read of rows that are sent along: those that only fill a statement
+/// are nulls, which equal nothing.
+pub(super) mod filled {
+    /// Rows a statement, the smallest first.
+    pub(in crate::store) const SIZES: [usize; 7] = [1, 4, 16, 32, 64, 128, 256];
+
+    /// `before`, the rows, `after`; for each of these sizes, as both stores read it.
+    pub(in crate::store) fn texts(
         before: &str,
         columns: usize,
         after: &str,
     ) -> [String; SIZES.len()] {
-        super::texts(SIZES, Parameters::Plain, (before, columns, after))
+        SIZES.map(|rows| {
+            super::text(rows, columns, (before, after), |number| {
+                format!("${number}")
+            })
+        })
     }
 
     /// All of them in as few statements as there can be: the place of the size,
@@ -76,4 +62,20 @@ pub(super) mod filled {
             (size, rows.iter().map(Some).chain(nothing))
         })
     }
+}
+
+/// `(a, b), (a, b)` for two rows of two columns, each parameter by its number from one.
+fn text(
+    rows: usize,
+    columns: usize,
+    (before, after): (&str, &str),
+    parameter: impl Fn(usize) -> String,
+) -> String {
+    let row = |row: usize| {
+        let numbers = 1 + row * columns..=(row + 1) * columns;
+        let parameters: Vec<String> = numbers.map(&parameter).collect();
+        format!("({})", parameters.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    format!("{before}{}{after}", rows.join(", "))
 }

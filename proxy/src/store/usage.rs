@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::key::{AccountId, SharedAccount, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
-use crate::store::many::{Parameters, filled, texts};
+use crate::store::many::{filled, full};
 
 /// One settled call.
 #[derive(Debug, Clone)]
@@ -118,28 +118,25 @@ static INSERT_ACCOUNTS: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(
     filled::texts(before, ACCOUNT_COLUMNS, after)
 });
 
-/// Rows a statement of [`record`], which has thousands.
-const SIZES: [usize; 3] = [64, 8, 1];
-
 /// As [`INSERT`], of rows that were committed before and may be there, on SQLite. A
 /// row that breaks a rule of the table fails as it does without `OR FAIL`, but SQLite
 /// need not copy each page that the statement changes so as to take back the rows
 /// before it alone: who records takes the whole transaction back.
-static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+static RECORD: LazyLock<[String; full::SIZES.len()]> = LazyLock::new(|| {
     let before = concat!("INSERT OR FAIL INTO usage (", columns!(), ", part) VALUES ");
     let after = " ON CONFLICT (request_id) DO NOTHING";
-    texts(SIZES, Parameters::Plain, (before, COLUMNS + 1, after))
+    full::texts(before, COLUMNS + 1, after)
 });
 
 /// As [`INSERT_ACCOUNTS`], on SQLite.
-static RECORD_ACCOUNTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+static RECORD_ACCOUNTS: LazyLock<[String; full::SIZES.len()]> = LazyLock::new(|| {
     let before = concat!(
         "INSERT OR FAIL INTO usage_account (",
         account_columns!(),
         ") VALUES "
     );
     let after = " ON CONFLICT DO NOTHING";
-    texts(SIZES, Parameters::Plain, (before, ACCOUNT_COLUMNS, after))
+    full::texts(before, ACCOUNT_COLUMNS, after)
 });
 
 static PRESENT: LazyLock<[String; filled::SIZES.len()]> = LazyLock::new(|| {
@@ -165,18 +162,17 @@ pub(super) async fn record(
         .bind(part)
         .execute(&mut *connection)
         .await?;
-    let mut rows: Vec<&UsageRow> = rows.iter().collect();
-    // Then each page of the part's index is read and written once.
-    rows.sort_by_key(|row| own_key(&row.accounts));
-    for (size, rows) in in_sizes(&rows) {
+    // In the order of time, in which the table and its index by time only grow at
+    // their ends; of the index by key a part is small.
+    for (size, rows) in full::chunks(rows) {
         let mut query = sqlx::query(RECORD[size].as_str());
         for row in rows {
             query = bound(query, Some(row)).bind(part);
         }
         query.execute(&mut *connection).await?;
     }
-    let accounts: Vec<_> = rows.iter().copied().flat_map(shared).collect();
-    for (size, accounts) in in_sizes(&accounts) {
+    let accounts: Vec<_> = rows.iter().flat_map(shared).collect();
+    for (size, accounts) in full::chunks(&accounts) {
         bound_accounts(RECORD_ACCOUNTS[size].as_str(), accounts.iter().map(Some))
             .execute(&mut *connection)
             .await?;
@@ -278,18 +274,6 @@ fn bound_accounts<'q>(
             .bind(account.map(|(request_id, _)| request_id.to_string()));
     }
     query
-}
-
-/// All of them, each time as many as the largest statement takes that they fill,
-/// with the place of its size.
-fn in_sizes<T>(all: &[T]) -> impl Iterator<Item = (usize, &[T])> {
-    let mut left = all;
-    std::iter::from_fn(move || {
-        let size = SIZES.iter().position(|size| *size <= left.len())?;
-        let (now, later) = left.split_at(SIZES[size]);
-        left = later;
-        Some((size, now))
-    })
 }
 
 fn count(tokens: u64) -> i64 {

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use foldhash::HashMap;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row as _};
 
 use super::{ALLOTTED_MAX_NANOS, read_standing};
@@ -17,6 +19,7 @@ use crate::ledger::account::Standing;
 use crate::money::NanoUsd;
 use crate::store::Database;
 use crate::store::many::filled::{self, SIZES, chunks};
+use crate::store::many::full;
 
 /// An account's scope and subject.
 type Name = (String, String);
@@ -89,16 +92,17 @@ static WRITE: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
     )
 });
 
-/// As [`WRITE`], of what has been decided and committed before, on SQLite.
-static RECORD: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    filled::plain_texts(
-        "WITH new (scope, subject, posted, corrected, allotted) AS (VALUES ",
+/// As [`WRITE`], of what has been decided and committed before, on SQLite. The rows
+/// are there: nobody removes one while a process knows it. Told so, SQLite looks each
+/// up once; for an update from a list it would do so five times.
+static RECORD: LazyLock<[String; full::SIZES.len()]> = LazyLock::new(|| {
+    full::texts(
+        "INSERT OR FAIL INTO account
+             (scope, subject, posted_nanousd, corrected_nanousd, allotted_nanousd) VALUES ",
         5,
-        ")
-         UPDATE account SET posted_nanousd = new.posted, corrected_nanousd = new.corrected,
-             allotted_nanousd = new.allotted
-         FROM new
-         WHERE account.scope = new.scope AND account.subject = new.subject",
+        " ON CONFLICT (scope, subject) DO UPDATE SET posted_nanousd = excluded.posted_nanousd,
+             corrected_nanousd = excluded.corrected_nanousd,
+             allotted_nanousd = excluded.allotted_nanousd",
     )
 });
 
@@ -171,10 +175,17 @@ impl Accounts {
 
     /// Writes what has been changed.
     pub(super) async fn write(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-        let changed = self.changed();
+        let (changed, mut written) = (self.changed(), 0);
+        for (size, rows) in chunks(&named(&changed)) {
+            let mut query = sqlx::query::<Any>(WRITE[size].as_str());
+            for row in rows {
+                query = bound(query, row);
+            }
+            written += query.execute(&mut *connection).await?.rows_affected();
+        }
         // Nobody can have changed a row that is locked, so one that was left out
         // would have broken its limit.
-        match update(connection, &WRITE, &changed).await? {
+        match written {
             written if usize::try_from(written) == Ok(changed.len()) => Ok(()),
             _ => Err(sqlx::Error::RowNotFound),
         }
@@ -186,35 +197,38 @@ pub(in crate::store) async fn record(
     connection: &mut AnyConnection,
     totals: &[(AccountId, Total)],
 ) -> Result<(), sqlx::Error> {
-    update(connection, &RECORD, totals).await.map(drop)
+    for (size, rows) in full::chunks(&named(totals)) {
+        let mut query = sqlx::query::<Any>(RECORD[size].as_str());
+        for row in rows {
+            query = bound(query, Some(row));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// In the order of their names, which is that of SQLite's pages.
-async fn update(
-    connection: &mut AnyConnection,
-    texts: &'static [String; SIZES.len()],
-    totals: &[(AccountId, Total)],
-) -> Result<u64, sqlx::Error> {
-    let mut named: Vec<(Name, Total)> = totals
+fn named(totals: &[(AccountId, Total)]) -> Vec<(Name, Total)> {
+    let named = totals
         .iter()
-        .map(|(account, total)| (name(account), *total))
-        .collect();
+        .map(|(account, total)| (name(account), *total));
+    let mut named: Vec<_> = named.collect();
     named.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    let mut written = 0;
-    for (size, rows) in chunks(&named) {
-        let mut query = sqlx::query::<Any>(texts[size].as_str());
-        for row in rows {
-            let total = row.map(|(_, total)| total);
-            query = query
-                .bind(row.map(|((scope, _), _)| scope.clone()))
-                .bind(row.map(|((_, subject), _)| subject.clone()))
-                .bind(total.map(|total| total.posted.nanos()))
-                .bind(total.map(|total| total.corrected_nanos))
-                .bind(total.map(|total| total.allotted.nanos()));
-        }
-        written += query.execute(&mut *connection).await?.rows_affected();
-    }
-    Ok(written)
+    named
+}
+
+/// With one row more; None only fills the statement.
+fn bound<'q>(
+    query: Query<'q, Any, AnyArguments>,
+    row: Option<&'q (Name, Total)>,
+) -> Query<'q, Any, AnyArguments> {
+    let total = row.map(|(_, total)| total);
+    query
+        .bind(row.map(|((scope, _), _)| scope.as_str()))
+        .bind(row.map(|((_, subject), _)| subject.as_str()))
+        .bind(total.map(|total| total.posted.nanos()))
+        .bind(total.map(|total| total.corrected_nanos))
+        .bind(total.map(|total| total.allotted.nanos()))
 }
 
 impl Row {
