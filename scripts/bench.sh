@@ -15,7 +15,7 @@
 #   scale    three gateways on one PostgreSQL beside one
 #   ledger   processor time a call, and memory a cached key
 #   profile  where the processor time of a call goes, by perf and strace
-# Without a name it runs all but profile: less than 40 minutes with its builds, once what
+# Without a name it runs all but profile: about an hour with its builds, once what
 # scripts/servers.sh fetches is there. `gateway` is all but creds and ledger.
 # --write-docs puts what was measured into docs/performance.md and docs/scale.md;
 # without a name it measures nothing anew.
