@@ -148,7 +148,7 @@ impl Ledger {
         loop {
             let is_last = patient_until.is_some_and(|until| until <= Instant::now());
             let Some((process, taken)) = self.0.take(&call.accounts, upper, windows) else {
-                call.accounts = Box::pin(self.current(&given)).await?;
+                call.accounts = self.current(&given).await?;
                 windows = Windows::Known;
                 continue;
             };
@@ -158,8 +158,7 @@ impl Ledger {
                     return Ok(Hold::new(self.clone(), call, upper, reserved));
                 }
                 TakeAll::Unknown(at) => {
-                    // Rare, and else the larger part of what a call takes in memory.
-                    Box::pin(self.load(&call.accounts[at])).await?;
+                    self.load(&call.accounts[at]).await?;
                     windows = Windows::Unknown;
                     continue;
                 }
@@ -279,7 +278,8 @@ impl Ledger {
     async fn load(&self, account: &AccountId) -> Result<(), HoldError> {
         loop {
             let before = self.0.refreshed.load(Ordering::Acquire);
-            let opened = store::ledger::window::opened(&self.0.store, account);
+            // Rare, and else the larger part of what a call takes in memory.
+            let opened = Box::pin(store::ledger::window::opened(&self.0.store, account));
             let standing = self
                 .0
                 .store

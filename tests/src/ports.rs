@@ -1,7 +1,7 @@
 //! Free ports on loopback, below those that the operating system gives to outgoing
 //! connections: one of these may be taken by a client of another test before its
 //! owner has opened it, or while its owner is started again. A port that was handed
-//! out in this run is not handed out again.
+//! out in this run is not handed out again before all the others were.
 
 use std::net::TcpListener;
 use std::ops::Range;

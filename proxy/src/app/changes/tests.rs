@@ -1,13 +1,14 @@
 //! Goal: what one gateway changes, the others beside it know at once. Several
 //! whole gateways in this process, on one PostgreSQL.
 
+mod reading;
+
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::app::testing::{Gateway, MASTER};
-use crate::store::changes::News;
 use crate::store::testing::{KIND, Kind};
 
 /// Each test is one of PostgreSQL alone: SQLite has one process.
@@ -200,36 +201,6 @@ async fn c1_what_is_not_notified_is_polled() {
     .await;
 }
 
-#[tokio::test]
-async fn c1_a_read_that_ends_half_way_loses_nothing() {
-    on_postgres(async {
-        let gateway = Gateway::start().await;
-        let store = &gateway.state.store;
-        let mut changes = store.changes().await.unwrap().expect("a shared store");
-        let run = async |statement: &'static str| {
-            let mut write = store.begin_write().await.unwrap();
-            sqlx::query(statement).execute(&mut *write).await.unwrap();
-            write.commit().await.unwrap();
-        };
-        run("ALTER TABLE change ALTER corrected_nanousd DROP NOT NULL").await;
-        // The second can't be read.
-        run("INSERT INTO change (scope, subject, corrected_nanousd)
-             VALUES ('role', 'one', 0), ('role', 'two', NULL)")
-        .await;
-        for _ in 0..2 {
-            assert!(changes.next().await.is_err());
-        }
-        run("UPDATE change SET corrected_nanousd = 0").await;
-        let News::Changes(read) = changes.next().await.unwrap() else {
-            panic!("nothing was forgotten");
-        };
-        let accounts = read.into_iter().filter_map(|change| change.account);
-        let subjects = accounts.map(|account| account.subject());
-        assert_eq!(subjects.collect::<Vec<_>>(), ["one", "two"]);
-    })
-    .await;
-}
-
 /// A batch of the ledger has locked the key's account, and the role's is next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn d5_an_update_waits_for_a_batch_without_holding_what_it_needs() {
@@ -280,44 +251,6 @@ async fn c1_who_has_missed_more_than_is_remembered_reads_all_keys_anew() {
         }
         write.commit().await.unwrap();
         soon_answers(&second, &key, 401, "a gap").await;
-    })
-    .await;
-}
-
-/// As after a failover to a standby that had not heard of the last changes.
-#[tokio::test]
-async fn c1_changes_that_a_failover_has_lost_hide_no_later_ones() {
-    on_postgres(async {
-        let gateway = Gateway::start().await;
-        let store = &gateway.state.store;
-        let run = async |statement: &'static str| {
-            let mut write = store.begin_write().await.unwrap();
-            sqlx::query(statement).execute(&mut *write).await.unwrap();
-            write.commit().await.unwrap();
-        };
-        let one = "INSERT INTO change (scope, subject) VALUES ('role', 'one')";
-        run(one).await;
-        let mut changes = store.changes().await.unwrap().expect("a shared store");
-        run(one).await;
-        run(one).await;
-        let read = changes.next().await.unwrap();
-        assert!(matches!(read, News::Changes(all) if all.len() == 2));
-        for lost in ["DELETE FROM change WHERE id > 1", "DELETE FROM change"] {
-            run(lost).await;
-            assert!(
-                matches!(changes.next().await.unwrap(), News::Anything),
-                "{lost}"
-            );
-            let read = changes.next().await.unwrap();
-            assert!(matches!(read, News::Changes(none) if none.is_empty()));
-        }
-        run("ALTER TABLE change ALTER id RESTART").await;
-        run(one).await;
-        let read = changes.next().await.unwrap();
-        assert!(
-            matches!(read, News::Changes(all) if all.len() == 1),
-            "a low number"
-        );
     })
     .await;
 }
