@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import Figures, cpu_seconds, resident_mib, wait_until
+from measure import Figures, cpu_seconds, free_port, resident_mib, wait_until
 from report import Row, report
 
 OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
@@ -44,7 +43,8 @@ class Server:
         gateway = f"127.0.0.1:{free_port()}"
         self.start([self.binaries / "fakeadmin", gateway])
         self.token = secrets.token_hex(16)
-        port = free_port()
+        # Vault's development server takes the port above as well.
+        port = free_port(2)
         self.address = f"http://127.0.0.1:{port}"
         self.vault_pid = self.start(
             [self.vault, "server", "-dev", f"-dev-root-token-id={self.token}", f"-dev-listen-address=127.0.0.1:{port}",
@@ -95,19 +95,6 @@ class Server:
         for process in reversed(self.processes):
             process.terminate()
             process.wait(timeout=30)
-
-
-def free_port():
-    """Vault's development server takes the port above as well."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-                return port
-            except OSError:
-                continue
 
 
 def handshake_ms(binary, certificate):

@@ -1,6 +1,7 @@
 """What the benchmarks share: processor time, memory, and rounds of figures."""
 
 import os
+import random
 import re
 import socket
 import statistics
@@ -15,6 +16,10 @@ STARTED = time.monotonic()
 STOLEN_AT_MOST = 0.02
 ROUNDS_TO_SPARE = 3
 OTHER_WORK_AT_MOST = 0.1
+# Below those that Linux gives to outgoing connections: any of these may be some caller's
+# before its owner has opened it.
+PORTS = range(20_000, 32_000)
+PORTS_GIVEN = set()
 
 
 def say(text):
@@ -32,10 +37,24 @@ def wait_until(ready, seconds=30):
             time.sleep(0.05)
 
 
-def free_port():
+def free_port(count=1):
+    """The first of `count` ports in a row that nobody listens on. None is given twice."""
+    while True:
+        port = random.choice(PORTS)
+        wanted = set(range(port, port + count))
+        if wanted & PORTS_GIVEN or not all(map(is_free, wanted)):
+            continue
+        PORTS_GIVEN.update(wanted)
+        return port
+
+
+def is_free(port):
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _times(pid):
