@@ -219,6 +219,14 @@ impl Store {
         }
     }
 
+    /// What the ledger was granted at once outlives this process from here on.
+    pub(crate) async fn write_claims(&self) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(local) => local.journal.write_claims(self).await,
+            Database::Postgres(_) => Ok(()),
+        }
+    }
+
     /// Waits until the disk has what the ledger was granted at once.
     pub(crate) async fn keep_claims(&self) {
         if let Database::Sqlite(local) = &self.database {

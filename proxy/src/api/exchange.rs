@@ -30,6 +30,7 @@ use crate::money::NanoUsd;
 use crate::secret::Secret;
 use crate::stream::meter::Meter;
 use crate::stream::pump::{CHUNKS_MAX, Cut, Ending, Pump};
+use crate::turn;
 use crate::upstream::{Answer, Outgoing, UpstreamError};
 
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
@@ -78,7 +79,11 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         caller,
         peer,
     } = exchange;
-    hold.mark_sent();
+    turn::end().await;
+    // Where another call of this turn has done so, nothing is left to write.
+    if hold.mark_sent().await.is_err() {
+        return Err(ApiError::store_unavailable());
+    }
     failpoint::pass("chat.before_send").await;
     let mut answer = match state.upstream.send(&deployment, outgoing).await {
         Ok(answer) => answer,

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::entry::{Amounts, Entry, NOTHING, Posting};
 use super::place::Place;
 use super::writer::Command;
-use super::{Ledger, RequestId, Shared};
+use super::{HoldError, Ledger, RequestId, Shared};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
 use crate::price::{Price, Usage};
@@ -191,9 +191,17 @@ impl Hold {
     }
 
     /// From here on the provider may count: only a settlement can make the call
-    /// cheaper than its hold.
-    pub(crate) fn mark_sent(&mut self) {
+    /// cheaper than its hold, and what was claimed for it outlives this process. After
+    /// an error the call is not sent.
+    pub(crate) async fn mark_sent(&mut self) -> Result<(), HoldError> {
+        let written = self.ledger.0.store.write_claims().await;
+        written.map_err(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "a call is not sent: its claim is not written");
+            HoldError::StoreUnavailable
+        })?;
         self.sent = true;
+        Ok(())
     }
 
     /// What the call can cost at most.

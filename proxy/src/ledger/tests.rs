@@ -209,6 +209,7 @@ on_both![
     b2_an_overshoot_is_posted_whole_and_the_next_call_refused,
     b2_an_overshoot_counts_before_it_is_written,
     b3_what_a_dead_process_held_is_posted_and_no_more,
+    b3_a_call_that_is_sent_outlives_its_process,
     b4_a_request_that_settles_twice_counts_once,
     a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent,
     a_request_that_goes_away_while_it_waits_holds_nothing,
@@ -295,6 +296,20 @@ async fn b3_what_a_dead_process_held_is_posted_and_no_more() {
     assert_eq!(bench.standing(&key).await.posted.nanos(), 300, "once");
 }
 
+/// The second call claims at once where one process has the store.
+async fn b3_a_call_that_is_sent_outlives_its_process() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-sent", Some(1_000)).await;
+    let first = bench.ledger.hold(call(key), NanoUsd::from_nanos(100)).await;
+    first.expect("fits").settle(cost(100));
+    bench.ledger.flush().await;
+    let mut sent = bench.ledger.hold(call(key), NanoUsd::from_nanos(200)).await;
+    sent.as_mut().expect("fits").mark_sent().await.unwrap();
+    let bench = bench.crash_holding(sent).await;
+    assert_eq!(bench.standing(&key).await.posted.nanos(), 300);
+    bench.check().await;
+}
+
 async fn b4_a_request_that_settles_twice_counts_once() {
     let bench = Bench::new().await;
     let key = bench.key("sk-twice", Some(1_000)).await;
@@ -320,7 +335,7 @@ async fn a_hold_that_is_dropped_costs_its_bound_only_once_it_was_sent() {
     for (sent, posted) in [(false, 0), (false, 0), (true, 100)] {
         let mut hold = bench.ledger.hold(call(key), amount).await.expect("fits");
         if sent {
-            hold.mark_sent();
+            hold.mark_sent().await.unwrap();
         }
         drop(hold);
         bench.ledger.flush().await;

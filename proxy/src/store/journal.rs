@@ -2,8 +2,8 @@
 //!
 //! A batch is one record in a file beside the database, on the disk before it is
 //! answered: it costs what its bytes cost, however far apart its accounts and rows
-//! stand in the tables. A claim that fits into what is known is a record too, and is
-//! answered as soon as it outlives this process; the disk has it a moment later.
+//! stand in the tables. A claim that fits into what is known is a record too, written
+//! before its call is sent, with those of other calls; the disk has it a moment later.
 //! Every few seconds, and before anybody else reads or changes them, what has come
 //! together is folded into the tables as one transaction, each account once. What a
 //! crash left in the files is folded at the next start.
@@ -20,7 +20,7 @@ mod record;
 use std::{
     io,
     path::Path,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Journal {
     /// Of whoever changes the tables. Taken before the books.
     turn: Arc<Mutex<()>>,
     books: Arc<Mutex<Books>>,
+    /// Something has been claimed that no file has yet.
+    has_claims: Arc<AtomicBool>,
 }
 
 /// The tables are nobody else's while this lives.
@@ -121,6 +123,7 @@ impl Journal {
         let part = usage::last_part(writer).await? + 1;
         fold::replay(writer, records, part).await?;
         files.clear()?;
+        let has_claims = files.watched();
         let books = Books {
             files,
             is_broken: false,
@@ -140,6 +143,7 @@ impl Journal {
         Ok(Self {
             turn: Arc::default(),
             books: Arc::new(Mutex::new(books)),
+            has_claims,
         })
     }
 
@@ -237,19 +241,35 @@ impl Books {
 
     /// Writes a record of rows and totals. When it fails, nothing has happened.
     fn append(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
+        let record = self.next_record(rows, totals)?;
+        if let Err(error) = self.files.append(&record) {
+            self.is_broken = true;
+            return Err(error);
+        }
+        self.begun();
+        Ok(())
+    }
+
+    /// As [`Books::append`], of what waits for [`Journal::write_claims`].
+    fn defer(&mut self, totals: &[(AccountId, Total)]) -> io::Result<()> {
+        let record = self.next_record(&[], totals)?;
+        self.files.defer(&record)?;
+        self.begun();
+        Ok(())
+    }
+
+    fn next_record(&self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<Vec<u8>> {
         let process = self.process.ok_or_else(|| {
             // It takes no batch before it has begun with one.
             io::Error::other("no process is registered")
         })?;
         let record = record::encode((process, self.batch, self.number + 1), rows, totals);
-        let record = record.map_err(io::Error::other)?;
-        if let Err(error) = self.files.append(&record) {
-            self.is_broken = true;
-            return Err(error);
-        }
+        record.map_err(io::Error::other)
+    }
+
+    fn begun(&mut self) {
         self.number += 1;
         self.since.get_or_insert_with(Instant::now);
-        Ok(())
     }
 
     /// Somebody else changes the tables, in which everything is.

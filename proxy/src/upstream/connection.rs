@@ -18,7 +18,6 @@ use tokio::time::Instant;
 
 use super::client::Wire;
 use crate::patience::Patience;
-use crate::turn;
 
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -56,7 +55,6 @@ impl Connection {
         request: Request<Full<Bytes>>,
         until: Instant,
     ) -> Result<Response<Incoming>, SendError> {
-        turn::end().await;
         let mut answered = pin!(self.sender.try_send_request(request));
         let driver = &mut self.driver;
         let answer = poll_fn(|context| {

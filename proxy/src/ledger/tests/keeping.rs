@@ -10,7 +10,8 @@ async fn f1_the_disk_is_asked_to_keep_a_claim_of_a_call_that_goes_on() {
     let amount = NanoUsd::from_nanos(10);
     let known = bench.ledger.hold(call(key), amount).await.expect("fits");
     let lost = bench.store.lose_journal().await;
-    let hold = bench.ledger.hold(call(key), amount).await.expect("fits");
+    let mut hold = bench.ledger.hold(call(key), amount).await.expect("fits");
+    hold.mark_sent().await.unwrap();
     let mut looks = 0;
     while !bench.store.has_lost_its_journal().await {
         looks += 1;

@@ -46,15 +46,15 @@ async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
         2 => drop(hold),
         3 => hold.settle(cost(1)),
         4 => {
-            hold.mark_sent();
+            hold.mark_sent().await.unwrap();
             drop(hold);
         }
         5 => {
-            hold.mark_sent();
+            hold.mark_sent().await.unwrap();
             panic!("in the middle of a call");
         }
         _ => {
-            hold.mark_sent();
+            hold.mark_sent().await.unwrap();
             std::future::pending::<()>().await;
         }
     }

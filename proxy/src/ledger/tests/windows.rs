@@ -215,10 +215,12 @@ async fn b5_a_crash_posts_each_windows_allotment_in_it() {
     let (before, after) = ("2026-11-30T23:59:59Z", "2026-12-01T00:00:00Z");
     let scene = Scene::new(before, "30d").await;
     let key = scene.sharer("sk-crash").await;
-    let late = scene.hold(&key, 90).await.expect("fits");
+    let mut late = scene.hold(&key, 90).await.expect("fits");
     scene.to(after);
-    let now = scene.hold(&key, 40).await.expect("fits");
-    scene.bench.ledger.flush().await;
+    let mut now = scene.hold(&key, 40).await.expect("fits");
+    for sent in [&mut late, &mut now] {
+        sent.mark_sent().await.unwrap();
+    }
     let Scene {
         bench,
         clock,

@@ -1,11 +1,15 @@
 //! A claim that is answered at once, in the task of the call that asks: nothing is
-//! needed for it but what is in memory and one write, for which nobody waits. What
-//! it was granted outlives this process; a power cut may undo what was granted since
-//! [`Journal::keep_claims`].
+//! needed for it but what is in memory. What it was granted outlives this process
+//! once [`Journal::write_claims`] has written it, which no call is sent before; one
+//! write does for all that has been claimed until then. A power cut may undo what was
+//! granted since [`Journal::keep_claims`].
+
+use std::sync::atomic::Ordering;
 
 use super::{Books, Journal};
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
+use crate::store::{Store, StoreError};
 
 impl Journal {
     /// None where a batch must answer: while another one is written, after an error,
@@ -16,7 +20,28 @@ impl Journal {
         self.books.try_lock().ok()?.claim(claim, posted)
     }
 
-    /// Waits for the disk to keep what was claimed.
+    /// All that was claimed outlives this process from here on, also what another call
+    /// has claimed and this one shares. After an error of the file, once the tables
+    /// have it.
+    pub(in crate::store) async fn write_claims(&self, store: &Store) -> Result<(), StoreError> {
+        let has_claims = || self.has_claims.load(Ordering::Acquire);
+        if !has_claims() || self.books.try_lock().is_ok_and(|mut books| books.write()) {
+            return Ok(());
+        }
+        // Rare, and large.
+        Box::pin(async {
+            for _ in 0..2 {
+                if !has_claims() || self.take_books().await?.write() {
+                    return Ok(());
+                }
+                self.fold(store).await?;
+            }
+            Err(StoreError::Unavailable)
+        })
+        .await
+    }
+
+    /// Waits for the disk to keep what was written of claims.
     pub(in crate::store) async fn keep_claims(&self) {
         let Some(unsynced) = self.books.lock().await.files.unsynced() else {
             return;
@@ -41,11 +66,24 @@ impl Books {
             Some((account.clone(), row.total()))
         });
         let totals = totals.collect::<Vec<_>>();
-        if let Err(error) = self.append(&[], &totals) {
+        if let Err(error) = self.defer(&totals) {
             tracing::error!(%error, "writing the journal");
             take_back(&mut self.accounts, claim, &grants);
             return None;
         }
         Some(grants)
+    }
+
+    /// False where the tables must have it instead.
+    pub(super) fn write(&mut self) -> bool {
+        if self.is_broken {
+            return false;
+        }
+        let written = self.files.write();
+        if let Err(error) = &written {
+            tracing::error!(%error, "writing the journal");
+            self.is_broken = true;
+        }
+        written.is_ok()
     }
 }

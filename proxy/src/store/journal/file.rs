@@ -9,7 +9,10 @@ use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 const HEAD_BYTES: usize = 8;
@@ -25,6 +28,10 @@ pub(super) struct Files {
     length: u64,
     /// The disk has not been asked to keep all of it.
     is_behind: bool,
+    /// Records that no file has yet, as they will stand there.
+    waiting: Vec<u8>,
+    /// Whether there are any, for whoever does not hold the files.
+    has_waiting: Arc<AtomicBool>,
 }
 
 /// A file that the disk is asked to keep. Of an error the system tells whoever asks
@@ -70,24 +77,60 @@ impl Files {
             before: None,
             length,
             is_behind: false,
+            waiting: Vec::new(),
+            has_waiting: Arc::default(),
         };
         Ok((files, records))
     }
 
-    /// Writes a record. It outlives this process from here on, and a power cut once
-    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is
-    /// in the file: it takes no more until it has been emptied.
-    pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
+    /// [`Files::has_waiting`] from now on.
+    pub(super) fn watched(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.has_waiting)
+    }
+
+    /// Takes a record that [`Files::write`] will write, or the next one's
+    /// [`Files::append`].
+    pub(super) fn defer(&mut self, content: &[u8]) -> io::Result<()> {
         let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
         let length = u32::try_from(content.len()).map_err(too_long)?;
-        let mut record = Vec::with_capacity(HEAD_BYTES + content.len());
-        record.extend_from_slice(&length.to_le_bytes());
-        record.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
-        record.extend_from_slice(content);
-        (&self.file.file).write_all(&record)?;
-        self.length += record.len() as u64;
-        self.is_behind = true;
+        self.waiting.reserve(HEAD_BYTES + content.len());
+        self.waiting.extend_from_slice(&length.to_le_bytes());
+        let checksum = crc32fast::hash(content);
+        self.waiting.extend_from_slice(&checksum.to_le_bytes());
+        self.waiting.extend_from_slice(content);
+        self.has_waiting.store(true, Ordering::Release);
         Ok(())
+    }
+
+    /// Writes a record, behind those that wait. When it fails, they wait on.
+    pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
+        let before = self.waiting.len();
+        self.defer(content)?;
+        let written = self.write();
+        if written.is_err() {
+            self.waiting.truncate(before);
+            self.has_waiting.store(before > 0, Ordering::Release);
+        }
+        written
+    }
+
+    /// Writes what waits. It outlives this process from here on, and a power cut once
+    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is
+    /// in the file: it takes no more until it has been emptied.
+    pub(super) fn write(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        (&self.file.file).write_all(&self.waiting)?;
+        self.written();
+        Ok(())
+    }
+
+    fn written(&mut self) {
+        self.length += self.waiting.len() as u64;
+        self.is_behind |= !self.waiting.is_empty();
+        self.waiting.clear();
+        self.has_waiting.store(false, Ordering::Release);
     }
 
     /// What the disk may not keep yet: the caller waits for it.
@@ -114,15 +157,17 @@ impl Files {
         self.before = None;
     }
 
-    /// From here on the other file takes the records, emptied.
+    /// From here on the other file takes the records, emptied, and those that wait.
     pub(super) fn switch(&mut self) -> io::Result<()> {
         let other = 1 - self.current;
-        let file = open(&self.paths[other])?;
+        let mut file = open(&self.paths[other])?;
         file.set_len(0)?;
+        file.write_all(&self.waiting)?;
         let file = Arc::new(Kept::new(file));
         self.before = Some(std::mem::replace(&mut self.file, file));
         self.current = other;
         (self.length, self.is_behind) = (0, false);
+        self.written();
         Ok(())
     }
 
@@ -142,9 +187,9 @@ impl Files {
         reader
     }
 
-    /// Whether the file that takes new records has none.
+    /// Whether the file that takes new records has none, and gets none.
     pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
+        self.length == 0 && self.waiting.is_empty()
     }
 
     /// Everything in them is in the tables, and they go on.

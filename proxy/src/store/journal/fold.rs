@@ -181,6 +181,8 @@ impl Books {
     }
 
     fn begin_all(&mut self) -> Result<Option<Upto>, StoreError> {
+        // Else the other file takes it, and must be folded too.
+        self.write();
         // Before its first batch, and after somebody else's change, a process has
         // nothing; a file that has failed meanwhile is not the one that it begins with.
         let has_nothing = self.process.is_none() && self.accounts.is_empty();

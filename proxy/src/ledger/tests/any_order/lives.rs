@@ -121,7 +121,7 @@ impl Life {
         };
         match self.random.below(20) {
             0..=7 => self.hold().await,
-            8..=13 => self.close(),
+            8..=13 => self.close().await,
             14 => self.repeat(),
             15 => self.clock.advance(chrono::TimeDelta::hours(1)),
             16 | 17 => {
@@ -193,7 +193,7 @@ impl Life {
     }
 
     /// A call ends: settled, never sent, or sent and not heard of again.
-    fn close(&mut self) {
+    async fn close(&mut self) {
         if self.open.is_empty() || self.settled.len() >= SETTLED_MAX {
             return;
         }
@@ -205,7 +205,7 @@ impl Life {
                 0
             }
             1 => {
-                hold.mark_sent();
+                hold.mark_sent().await.unwrap();
                 drop(hold);
                 need
             }
@@ -359,6 +359,8 @@ impl Life {
             hold.settle(cost(surplus));
         }
         let open = std::mem::take(&mut self.open);
+        // As if all calls had been sent.
+        self.bench.store.write_claims().await.unwrap();
         let bench = self.bench.crash_holding(open).await;
         let mut life = Self { bench, ..self };
         life.bench.ledger = reopened(&life.bench, &life.clock).await;

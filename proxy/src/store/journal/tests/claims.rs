@@ -19,6 +19,11 @@ impl Case {
         Some(grants.iter().map(|grant| grant.amount.nanos()).sum())
     }
 
+    /// As before a call is sent.
+    async fn write_claims(&self) {
+        self.store.write_claims().await.unwrap();
+    }
+
     /// A batch that the disk does not keep: in doubt, until the tables have it.
     async fn apply_in_doubt(&mut self, entries: &[Entry], lost: io::PipeReader) {
         let refused = self.apply(entries).await;
@@ -40,7 +45,12 @@ impl Case {
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_a_claim_at_once_outlives_its_process() {
     let mut case = Case::busy().await;
-    assert_eq!(case.claim_at_once(500), Some(500));
+    for part in [200, 300] {
+        assert_eq!(case.claim_at_once(part), Some(part));
+    }
+    case.write_claims().await;
+    // No call was sent with what this one got.
+    assert_eq!(case.claim_at_once(1), Some(1));
     for _ in 0..2 {
         case = case.die_and_start().await;
         case.expect(10, 500, 1).await;
@@ -50,8 +60,26 @@ async fn b3_a_claim_at_once_outlives_its_process() {
     // Of two records of one batch, one in the tables and one not.
     case.store.settled().await.unwrap();
     assert_eq!(case.claim_at_once(3), Some(3));
+    case.write_claims().await;
     case = case.die_and_start().await;
     case.expect(11, 510, 2).await;
+}
+
+/// A batch is written behind the claims that wait, and a change of the tables waits
+/// for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_a_claim_at_once_is_written_with_what_follows_it() {
+    let mut case = Case::busy().await;
+    assert_eq!(case.claim_at_once(500), Some(500));
+    case.apply(&[case.posting(1)]).await.unwrap();
+    case = case.die_and_start().await;
+    case.expect(11, 500, 2).await;
+    case.apply(&[case.posting(1)]).await.unwrap();
+    assert_eq!(case.claim_at_once(7), Some(7));
+    drop(case.store.begin_write().await.unwrap());
+    case.write_claims().await;
+    case = case.die_and_start().await;
+    case.expect(12, 507, 3).await;
 }
 
 /// What the tables say later stands, though a file still has the claim.
@@ -101,16 +129,31 @@ async fn a_claim_at_once_needs_what_is_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f3_a_claim_that_is_not_written_has_not_happened() {
+async fn f3_a_claim_that_its_file_does_not_take_is_in_the_tables() {
     let mut case = Case::busy().await;
+    assert_eq!(case.claim_at_once(5), Some(5));
     case.journal().books.lock().await.files.break_for_a_test();
-    assert_eq!(case.claim_at_once(5), None);
-    assert_eq!(case.allotted().await, 0);
-    assert!(case.journal().is_broken().await);
-    case.apply(&[case.claim(6)]).await.unwrap();
+    case.write_claims().await;
+    assert!(!case.journal().is_broken().await);
     assert_eq!(case.claim_at_once(7), Some(7));
+    case.write_claims().await;
     case = case.die_and_start().await;
-    case.expect(10, 13, 1).await;
+    case.expect(10, 12, 1).await;
+}
+
+/// The tables are somebody else's all the while.
+#[tokio::test(flavor = "multi_thread")]
+async fn f3_a_claim_that_is_written_nowhere_sends_no_call() {
+    let mut case = Case::busy().await;
+    assert_eq!(case.claim_at_once(5), Some(5));
+    case.journal().books.lock().await.files.break_for_a_test();
+    let turn = Arc::clone(&case.journal().turn).lock_owned().await;
+    case.store.write_claims().await.unwrap_err();
+    assert_eq!(case.claim_at_once(7), None, "after an error");
+    drop(turn);
+    case.apply(&[case.claim(6)]).await.unwrap();
+    case = case.die_and_start().await;
+    case.expect(10, 11, 1).await;
 }
 
 /// The disk is asked to keep what it cannot keep, which is all that shows here.
@@ -119,6 +162,7 @@ async fn f1_a_claim_at_once_is_on_the_disk_a_moment_later() {
     let mut case = Case::busy().await;
     let lost = case.journal().lose().await;
     assert_eq!(case.claim_at_once(5), Some(5));
+    case.write_claims().await;
     assert!(!case.journal().is_broken().await);
     case.store.keep_claims().await;
     assert!(case.journal().is_broken().await);
@@ -159,6 +203,7 @@ async fn f3_an_error_of_the_disk_that_comes_late_is_no_error() {
     let mut case = Case::busy().await;
     let lost = case.journal().lose().await;
     assert_eq!(case.claim_at_once(5), Some(5));
+    case.write_claims().await;
     let books = Arc::clone(&case.journal().books);
     let unsynced = books.lock().await.files.unsynced().unwrap();
     let write = case.store.begin_write().await.unwrap();
