@@ -83,7 +83,7 @@ impl Files {
         Ok((files, records))
     }
 
-    /// [`Files::has_waiting`] from now on.
+    /// Whether records wait, from now on.
     pub(super) fn watched(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.has_waiting)
     }
