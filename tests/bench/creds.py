@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import Figures, cpu_seconds, free_port, resident_mib, wait_until
+from measure import Figures, cpu_seconds, free_port, resident_mib, stop_when_told, wait_until
 from report import Row, report
 
 OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
@@ -166,6 +166,7 @@ def measure(server, figures, rounds, certificate):
 
 
 def main():
+    stop_when_told()
     parser = argparse.ArgumentParser()
     parser.add_argument("--vault", required=True)
     parser.add_argument("--bin", type=Path, required=True)

@@ -11,7 +11,7 @@ import memory
 import rivals
 import scale
 import streams
-from measure import Figures, say
+from measure import Figures, say, stop_when_told
 from report import report
 from stage import CallsFailed, Stage
 
@@ -20,6 +20,7 @@ PARTS = {"calls": calls, "streams": streams, "memory": memory, "budget": budget,
 
 
 def main():
+    stop_when_told()
     parser = argparse.ArgumentParser()
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--bin", type=Path, required=True)

@@ -20,7 +20,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from measure import free_port, wait_until
+from measure import free_port, stop_when_told, wait_until
 from stage import LIMITS
 
 MASTER = "sk-" + secrets.token_hex(16)
@@ -226,6 +226,7 @@ def compare(found, committed):
 
 
 def main():
+    stop_when_told()
     parser = argparse.ArgumentParser()
     parser.add_argument("--bin", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import signal
 import socket
 import statistics
 import sys
@@ -24,6 +25,11 @@ PORTS_GIVEN = set()
 
 def say(text):
     print(f"[{time.monotonic() - STARTED:3.0f}s] {text}", file=sys.stderr, flush=True)
+
+
+def stop_when_told():
+    """A run that is told to end stops its servers, as one that is interrupted does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
 
 
 def wait_until(ready, seconds=30):
