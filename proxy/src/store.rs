@@ -245,9 +245,9 @@ impl Store {
 
     /// Whether the ledger's next batch goes by way of the tables.
     #[cfg(test)]
-    pub(crate) async fn has_lost_its_journal(&self) -> bool {
+    pub(crate) fn has_lost_its_journal(&self) -> bool {
         match &self.database {
-            Database::Sqlite(local) => local.journal.is_broken().await,
+            Database::Sqlite(local) => local.journal.is_broken(),
             Database::Postgres(_) => false,
         }
     }

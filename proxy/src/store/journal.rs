@@ -16,11 +16,12 @@ mod claim;
 mod file;
 mod fold;
 mod record;
+mod tail;
 
 use std::{
     io,
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -33,6 +34,7 @@ use uuid::Uuid;
 use self::file::{Files, Unsynced};
 use self::fold::{Part, What};
 use self::record::RecordError;
+use self::tail::Tail;
 use super::ledger::accounts::{Accounts, Row, Rows, Total};
 use super::usage::{self, UsageRow};
 use super::{Store, StoreError};
@@ -50,8 +52,8 @@ pub(super) struct Journal {
     /// Of whoever changes the tables. Taken before the books.
     turn: Arc<Mutex<()>>,
     books: Arc<Mutex<Books>>,
-    /// Something has been claimed that no file has yet.
-    has_claims: Arc<AtomicBool>,
+    /// That of the books' files: who has the books may wait for more than a write.
+    tail: Arc<Tail>,
 }
 
 /// The tables are nobody else's while this lives.
@@ -75,9 +77,6 @@ pub(super) enum OpenError {
 #[derive(Debug)]
 struct Books {
     files: Files,
-    /// After an error of the file: nobody knows what is in it, and whatever it is
-    /// must not count.
-    is_broken: bool,
     /// The one process that writes, once its registration has been seen.
     process: Option<Uuid>,
     /// The number of the last batch that was begun.
@@ -119,14 +118,13 @@ impl Journal {
     /// Opens the journal beside a database whose schema is up to date, and folds
     /// what a crash has left in it.
     pub(super) async fn open(database: &Path, writer: &AnyPool) -> Result<Self, OpenError> {
-        let (mut files, records) = Files::open(database)?;
+        let (files, records) = Files::open(database)?;
         let part = usage::last_part(writer).await? + 1;
         fold::replay(writer, records, part).await?;
         files.clear()?;
-        let has_claims = files.watched();
+        let tail = Arc::clone(files.tail());
         let books = Books {
             files,
-            is_broken: false,
             process: None,
             batch: 0,
             number: 0,
@@ -143,7 +141,7 @@ impl Journal {
         Ok(Self {
             turn: Arc::default(),
             books: Arc::new(Mutex::new(books)),
-            has_claims,
+            tail,
         })
     }
 
@@ -179,8 +177,8 @@ impl Journal {
 
     /// Waits for the disk, on a thread that may wait.
     async fn keep(&self, unsynced: Unsynced) -> io::Result<()> {
-        let books = Arc::clone(&self.books);
-        let kept = tokio::task::spawn_blocking(move || sync(&unsynced, &books)).await;
+        let tail = Arc::clone(&self.tail);
+        let kept = tokio::task::spawn_blocking(move || unsynced.sync(&tail)).await;
         kept.map_err(io::Error::other).flatten()
     }
 
@@ -189,7 +187,7 @@ impl Journal {
     pub(super) async fn writable(&self, store: &Store) -> Result<Writable, StoreError> {
         for _ in 0..2 {
             let books = self.take_books().await?;
-            if !books.is_broken && books.waiting() < ROWS_MAX {
+            if !self.tail.is_broken() && books.waiting() < ROWS_MAX {
                 return Ok(Writable(books));
             }
             drop(books);
@@ -213,14 +211,15 @@ impl Journal {
     }
 
     #[cfg(test)]
-    pub(super) async fn is_broken(&self) -> bool {
-        self.books.lock().await.is_broken
+    pub(super) fn is_broken(&self) -> bool {
+        self.tail.is_broken()
     }
 
     #[cfg(test)]
     pub(super) async fn abandon(&self) {
         let mut books = self.books.lock().await;
-        (books.is_broken, books.process) = (true, None);
+        self.tail.break_for_a_test();
+        books.process = None;
     }
 
     /// Everything is in the tables: the files are not needed any longer.
@@ -242,10 +241,7 @@ impl Books {
     /// Writes a record of rows and totals. When it fails, nothing has happened.
     fn append(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
         let record = self.next_record(rows, totals)?;
-        if let Err(error) = self.files.append(&record) {
-            self.is_broken = true;
-            return Err(error);
-        }
+        self.files.tail().append(&record)?;
         self.begun();
         Ok(())
     }
@@ -253,7 +249,7 @@ impl Books {
     /// As [`Books::append`], of what waits for [`Journal::write_claims`].
     fn defer(&mut self, totals: &[(AccountId, Total)]) -> io::Result<()> {
         let record = self.next_record(&[], totals)?;
-        self.files.defer(&record)?;
+        self.files.tail().defer(&record)?;
         self.begun();
         Ok(())
     }
@@ -371,27 +367,17 @@ impl Writable {
                 books.accounts.insert(id, row);
             }
             let unsynced = books.files.unsynced();
+            let tail = Arc::clone(books.files.tail());
             // Claims go on while the disk works.
-            let books = Arc::clone(OwnedMutexGuard::mutex(&self.0));
             drop(self);
             unsynced.map_or(Ok(()), |unsynced| {
-                sync(&unsynced, &books).map_err(CommitError::NotSynced)
+                unsynced.sync(&tail).map_err(CommitError::NotSynced)
             })
         };
         tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| CommitError::NotWritten(io::Error::other(error)))?
     }
-}
-
-/// Waits for the disk. After an error what was written counts when the tables have
-/// it, because the file may have lost it.
-fn sync(unsynced: &Unsynced, books: &Mutex<Books>) -> io::Result<()> {
-    unsynced.sync().inspect_err(|_| {
-        let mut books = books.blocking_lock();
-        // What is in another file is in the tables, or on its way.
-        books.is_broken |= books.files.is_current(unsynced);
-    })
 }
 
 #[cfg(test)]

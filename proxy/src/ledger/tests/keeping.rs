@@ -13,7 +13,7 @@ async fn f1_the_disk_is_asked_to_keep_a_claim_of_a_call_that_goes_on() {
     let mut hold = bench.ledger.hold(call(key), amount).await.expect("fits");
     hold.mark_sent().await.unwrap();
     let mut looks = 0;
-    while !bench.store.has_lost_its_journal().await {
+    while !bench.store.has_lost_its_journal() {
         looks += 1;
         assert!(looks < 200, "nobody has asked the disk");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -4,8 +4,6 @@
 //! write does for all that has been claimed until then. A power cut may undo what was
 //! granted since [`Journal::keep_claims`].
 
-use std::sync::atomic::Ordering;
-
 use super::{Books, Journal};
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
@@ -24,19 +22,17 @@ impl Journal {
     /// has claimed and this one shares. After an error of the file, once the tables
     /// have it.
     pub(in crate::store) async fn write_claims(&self, store: &Store) -> Result<(), StoreError> {
-        let has_claims = || self.has_claims.load(Ordering::Acquire);
-        if !has_claims() || self.books.try_lock().is_ok_and(|mut books| books.write()) {
+        if self.tail.write_claims() {
             return Ok(());
         }
         // Rare, and large.
         Box::pin(async {
-            for _ in 0..2 {
-                if !has_claims() || self.take_books().await?.write() {
-                    return Ok(());
-                }
-                self.fold(store).await?;
+            let _turn = self.take_turn().await?;
+            // Whoever had the tables may have folded everything.
+            if self.tail.write_claims() {
+                return Ok(());
             }
-            Err(StoreError::Unavailable)
+            self.fold_in_turn(&store.writer).await
         })
         .await
     }
@@ -54,7 +50,7 @@ impl Journal {
 
 impl Books {
     fn claim(&mut self, claim: &Claim, posted: &Amounts) -> Option<Vec<Grant>> {
-        if self.is_broken || self.process != Some(claim.process) {
+        if self.files.tail().is_broken() || self.process != Some(claim.process) {
             return None;
         }
         let Outcome::Granted(grants) = grant(&mut self.accounts, claim, posted) else {
@@ -72,18 +68,5 @@ impl Books {
             return None;
         }
         Some(grants)
-    }
-
-    /// False where the tables must have it instead.
-    pub(super) fn write(&mut self) -> bool {
-        if self.is_broken {
-            return false;
-        }
-        let written = self.files.write();
-        if let Err(error) = &written {
-            tracing::error!(%error, "writing the journal");
-            self.is_broken = true;
-        }
-        written.is_ok()
     }
 }

@@ -7,13 +7,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
+
+use super::tail::Tail;
 
 const HEAD_BYTES: usize = 8;
 
@@ -21,24 +20,16 @@ const HEAD_BYTES: usize = 8;
 pub(super) struct Files {
     paths: [PathBuf; 2],
     current: usize,
-    file: Arc<Kept>,
+    tail: Arc<Tail>,
     /// The other one, until the tables have what is in it.
     before: Option<Arc<Kept>>,
-    /// Of the file that takes new records.
-    length: u64,
-    /// The disk has not been asked to keep all of it.
-    is_behind: bool,
-    /// Records that no file has yet, as they will stand there.
-    waiting: Vec<u8>,
-    /// Whether there are any, for whoever does not hold the files.
-    has_waiting: Arc<AtomicBool>,
 }
 
 /// A file that the disk is asked to keep. Of an error the system tells whoever asks
 /// first, and nobody after: it is remembered here.
 #[derive(Debug)]
-struct Kept {
-    file: File,
+pub(super) struct Kept {
+    pub(super) file: File,
     has_failed: Mutex<bool>,
 }
 
@@ -73,69 +64,19 @@ impl Files {
         let files = Self {
             paths,
             current: 0,
-            file: Arc::new(Kept::new(file)),
+            tail: Arc::new(Tail::new(Kept::new(file), length)),
             before: None,
-            length,
-            is_behind: false,
-            waiting: Vec::new(),
-            has_waiting: Arc::default(),
         };
         Ok((files, records))
     }
 
-    /// Whether records wait, from now on.
-    pub(super) fn watched(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.has_waiting)
-    }
-
-    /// Takes a record that [`Files::write`] will write, or the next one's
-    /// [`Files::append`].
-    pub(super) fn defer(&mut self, content: &[u8]) -> io::Result<()> {
-        let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-        let length = u32::try_from(content.len()).map_err(too_long)?;
-        self.waiting.reserve(HEAD_BYTES + content.len());
-        self.waiting.extend_from_slice(&length.to_le_bytes());
-        let checksum = crc32fast::hash(content);
-        self.waiting.extend_from_slice(&checksum.to_le_bytes());
-        self.waiting.extend_from_slice(content);
-        self.has_waiting.store(true, Ordering::Release);
-        Ok(())
-    }
-
-    /// Writes a record, behind those that wait. When it fails, they wait on.
-    pub(super) fn append(&mut self, content: &[u8]) -> io::Result<()> {
-        let before = self.waiting.len();
-        self.defer(content)?;
-        let written = self.write();
-        if written.is_err() {
-            self.waiting.truncate(before);
-            self.has_waiting.store(before > 0, Ordering::Release);
-        }
-        written
-    }
-
-    /// Writes what waits. It outlives this process from here on, and a power cut once
-    /// what is [`Files::unsynced`] is on the disk. After an error nobody knows what is
-    /// in the file: it takes no more until it has been emptied.
-    pub(super) fn write(&mut self) -> io::Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        (&self.file.file).write_all(&self.waiting)?;
-        self.written();
-        Ok(())
-    }
-
-    fn written(&mut self) {
-        self.length += self.waiting.len() as u64;
-        self.is_behind |= !self.waiting.is_empty();
-        self.waiting.clear();
-        self.has_waiting.store(false, Ordering::Release);
+    pub(super) fn tail(&self) -> &Arc<Tail> {
+        &self.tail
     }
 
     /// What the disk may not keep yet: the caller waits for it.
-    pub(super) fn unsynced(&mut self) -> Option<Unsynced> {
-        let is_behind = std::mem::take(&mut self.is_behind);
+    pub(super) fn unsynced(&self) -> Option<Unsynced> {
+        let is_behind = self.tail.behind().is_some();
         (is_behind || self.before.is_some()).then(|| self.all())
     }
 
@@ -143,13 +84,8 @@ impl Files {
     pub(super) fn all(&self) -> Unsynced {
         Unsynced {
             before: self.before.clone(),
-            current: Arc::clone(&self.file),
+            current: self.tail.file(),
         }
-    }
-
-    /// Whether it is what takes new records.
-    pub(super) fn is_current(&self, unsynced: &Unsynced) -> bool {
-        Arc::ptr_eq(&self.file, &unsynced.current)
     }
 
     /// The tables have what is in the other file.
@@ -157,47 +93,38 @@ impl Files {
         self.before = None;
     }
 
-    /// From here on the other file takes the records, emptied, and those that wait.
+    /// From here on the other file takes the records, emptied.
     pub(super) fn switch(&mut self) -> io::Result<()> {
         let other = 1 - self.current;
-        let mut file = open(&self.paths[other])?;
+        let file = open(&self.paths[other])?;
         file.set_len(0)?;
-        file.write_all(&self.waiting)?;
-        let file = Arc::new(Kept::new(file));
-        self.before = Some(std::mem::replace(&mut self.file, file));
+        self.before = Some(self.tail.switch(Kept::new(file))?);
         self.current = other;
-        (self.length, self.is_behind) = (0, false);
-        self.written();
         Ok(())
     }
 
     /// The next record does not reach the disk.
     #[cfg(test)]
-    pub(super) fn break_for_a_test(&mut self) {
+    pub(super) fn break_for_a_test(&self) {
         let file = File::open(&self.paths[self.current]).unwrap();
-        self.file = Arc::new(Kept::new(file));
+        self.tail.replace_for_a_test(Kept::new(file));
     }
 
     /// What is written goes nowhere, and no disk keeps it. The answer reads it.
     #[cfg(test)]
-    pub(super) fn lose_for_a_test(&mut self) -> io::PipeReader {
+    pub(super) fn lose_for_a_test(&self) -> io::PipeReader {
         let (reader, writer) = io::pipe().unwrap();
         let file = File::from(std::os::fd::OwnedFd::from(writer));
-        self.file = Arc::new(Kept::new(file));
+        self.tail.replace_for_a_test(Kept::new(file));
         reader
     }
 
-    /// Whether the file that takes new records has none, and gets none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0 && self.waiting.is_empty()
-    }
-
     /// Everything in them is in the tables, and they go on.
-    pub(super) fn clear(&mut self) -> io::Result<()> {
+    pub(super) fn clear(&self) -> io::Result<()> {
         for path in &self.paths {
             File::options().write(true).open(path)?.set_len(0)?;
         }
-        (self.length, self.is_behind) = (0, false);
+        self.tail.cleared();
         Ok(())
     }
 
@@ -232,10 +159,13 @@ impl Kept {
 }
 
 impl Unsynced {
-    /// Waits for the disk.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    /// Waits for the disk. After an error what was written counts when the tables have
+    /// it, because the file may have lost it; what is in another file than the tail's is
+    /// there, or on its way.
+    pub(super) fn sync(&self, tail: &Tail) -> io::Result<()> {
         let mut files = self.before.iter().chain([&self.current]);
-        files.try_for_each(|file| file.sync())
+        let synced = files.try_for_each(|file| file.sync());
+        synced.inspect_err(|_| tail.has_failed(&self.current))
     }
 }
 
@@ -247,6 +177,17 @@ fn beside(database: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(end);
     PathBuf::from(name)
+}
+
+/// Appends a record as it stands in a file.
+pub(super) fn push_record(bytes: &mut Vec<u8>, content: &[u8]) -> io::Result<()> {
+    let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let length = u32::try_from(content.len()).map_err(too_long)?;
+    bytes.reserve(HEAD_BYTES + content.len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
+    bytes.extend_from_slice(content);
+    Ok(())
 }
 
 fn whole_records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
@@ -275,10 +216,10 @@ mod tests {
     fn what_was_appended_is_read_again_up_to_what_a_crash_cut_short() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("x.db");
-        let (mut files, found) = Files::open(&database).unwrap();
+        let (files, found) = Files::open(&database).unwrap();
         assert!(found.is_empty());
         for content in ["one", "two", "three"] {
-            files.append(content.as_bytes()).unwrap();
+            files.tail().append(content.as_bytes()).unwrap();
         }
         let read = || Files::open(&database).unwrap().1;
         assert_eq!(
@@ -312,14 +253,14 @@ mod tests {
         let database = folder.path().join("x.db");
         let (mut files, _) = Files::open(&database).unwrap();
         let read = || Files::open(&database).unwrap().1;
-        files.append(b"one").unwrap();
+        files.tail().append(b"one").unwrap();
         files.switch().unwrap();
-        assert!(files.is_empty());
-        files.append(b"two").unwrap();
+        assert!(files.tail().is_empty());
+        files.tail().append(b"two").unwrap();
         assert_eq!(read(), [b"one".to_vec(), b"two".to_vec()]);
         files.switch().unwrap();
         assert_eq!(read(), [b"two".to_vec()]);
-        files.append(b"three").unwrap();
+        files.tail().append(b"three").unwrap();
         assert_eq!(read(), [b"three".to_vec(), b"two".to_vec()]);
         files.remove();
         assert!(read().is_empty());

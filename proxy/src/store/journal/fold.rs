@@ -131,13 +131,14 @@ impl Journal {
 
 impl Books {
     fn is_folded(&self) -> bool {
-        self.folding.is_none() && self.files.is_empty() && !self.is_broken
+        let tail = self.files.tail();
+        self.folding.is_none() && tail.is_empty() && !tail.is_broken()
     }
 
     fn due(&self) -> Option<What> {
         let is_old = |since: Instant| since.elapsed() >= FOLD_AGE;
         let is_long = self.ahead >= AHEAD_MAX;
-        match self.since.is_some_and(is_old) || is_long || self.is_broken {
+        match self.since.is_some_and(is_old) || is_long || self.files.tail().is_broken() {
             true => Some(What::All),
             false => (self.rows.len() >= FOLD_ROWS).then_some(What::Rows),
         }
@@ -156,7 +157,7 @@ impl Books {
             return Ok(Some(Arc::clone(part)));
         }
         let upto = match what {
-            What::Rows if self.rows.is_empty() || self.is_broken => return Ok(None),
+            What::Rows if self.rows.is_empty() || self.files.tail().is_broken() => return Ok(None),
             What::Rows => Upto::Rows(self.files.all()),
             What::All if self.is_folded() => return Ok(None),
             What::All => match self.begin_all()? {
@@ -181,14 +182,13 @@ impl Books {
     }
 
     fn begin_all(&mut self) -> Result<Option<Upto>, StoreError> {
-        // Else the other file takes it, and must be folded too.
-        self.write();
+        // What this file does not take the other one does, and is folded once more.
+        self.files.tail().write_claims();
         // Before its first batch, and after somebody else's change, a process has
         // nothing; a file that has failed meanwhile is not the one that it begins with.
         let has_nothing = self.process.is_none() && self.accounts.is_empty();
         if self.process.is_some() || has_nothing {
             self.files.switch().map_err(StoreError::Journal)?;
-            self.is_broken = false;
         }
         let Some(process) = self.process else {
             return Ok(None);
