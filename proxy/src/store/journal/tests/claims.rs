@@ -224,6 +224,7 @@ async fn f3_an_error_of_the_disk_that_comes_late_is_no_error() {
         unsynced.sync(&tail).unwrap_err();
     });
     late.await.unwrap();
+    assert!(!case.journal().is_broken());
     drop(lost);
     case.apply(&[case.posting(1)]).await.unwrap();
     assert_eq!(case.claim_at_once(5), Some(5));
