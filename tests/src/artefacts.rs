@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 
 pub const GATEWAY: &str = "llm-proxy";
 pub const ENGINE: &str = "vault-plugin-secrets-litellm";
+/// The SDK's.
+const EXAMPLES: [&str; 2] = ["file_keys", "shared_secret"];
 
 /// The repository's root.
 pub fn repository() -> &'static Path {
@@ -37,6 +39,11 @@ pub fn engine() -> PathBuf {
     built(ENGINE)
 }
 
+/// An example of the SDK's.
+pub fn example(name: &str) -> PathBuf {
+    built(name)
+}
+
 /// This run's own copy: a build meanwhile does not change what is tested.
 fn built(name: &str) -> PathBuf {
     let copy = run_folder().join("bin").join(name);
@@ -62,12 +69,14 @@ pub fn run_folder() -> &'static Path {
         let runs = target().join("e2e");
         remove_ended_runs(&runs);
         let folder = runs.join(std::process::id().to_string());
-        fs::create_dir_all(folder.join("bin")).expect("creating the folder of this run");
+        let bin = folder.join("bin");
+        fs::create_dir_all(&bin).expect("creating the folder of this run");
+        let built = target().join("debug");
         for name in [GATEWAY, ENGINE] {
-            let _ = fs::copy(
-                target().join("debug").join(name),
-                folder.join("bin").join(name),
-            );
+            let _ = fs::copy(built.join(name), bin.join(name));
+        }
+        for name in EXAMPLES {
+            let _ = fs::copy(built.join("examples").join(name), bin.join(name));
         }
         folder
     })

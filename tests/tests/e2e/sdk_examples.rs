@@ -3,20 +3,16 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use e2e::Kind;
-use e2e::artefacts::{server, target};
+use e2e::artefacts::{example, server};
 use e2e::world::TestFolder;
 use serde_json::json;
 use vault_plugin_sdk::testing::TestServer;
 
 fn start(kind: Kind) -> TestServer {
     TestServer::start(server(kind.name())).expect("a server")
-}
-
-fn example(name: &str) -> PathBuf {
-    target().join("debug/examples").join(name)
 }
 
 fn files(folder: &Path) -> usize {

@@ -185,14 +185,14 @@ impl TestServer {
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or_else(|| io::Error::other("the plugin's file has no name"))?;
-        let bytes = fs::read(plugin)
-            .map_err(|error| io::Error::new(error.kind(), format!("{plugin:?}: {error}")))?;
         let copy = self.folder.plugins().join(name);
         // The copy of an earlier mount may be running.
         if !copy.exists() {
-            fs::copy(plugin, copy)?;
+            fs::copy(plugin, &copy)
+                .map_err(|error| io::Error::new(error.kind(), format!("{plugin:?}: {error}")))?;
         }
-        let digest = Sha256::digest(&bytes);
+        // What the server will run: the plugin may be built anew at any moment.
+        let digest = Sha256::digest(fs::read(copy)?);
         let sha256: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         self.root
             .write(
