@@ -22,3 +22,24 @@ async fn f1_the_disk_is_asked_to_keep_a_claim_of_a_call_that_goes_on() {
     bench.ledger.drain().await;
     bench.check().await;
 }
+
+/// What a batch in doubt was granted is nobody's, and goes with the next batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f3_what_a_batch_in_doubt_allotted_goes_back() {
+    let bench = Bench::new().await;
+    let key = bench.key("sk-doubt", Some(1_000)).await;
+    let lost = bench.store.lose_journal().await;
+    let refused = bench.ledger.hold(call(key), NanoUsd::from_nanos(10)).await;
+    assert!(matches!(refused, Err(HoldError::StoreUnavailable)));
+    drop(lost);
+    let mut looks = 0;
+    let again = bench.ledger.hold(call(key), NanoUsd::from_nanos(10)).await;
+    again.expect("the store is well").settle(cost(10));
+    bench.ledger.drain().await;
+    while bench.standing(&key).await.allotted > NanoUsd::ZERO {
+        looks += 1;
+        assert!(looks < 500, "it stays allotted");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    bench.check().await;
+}
