@@ -1,5 +1,6 @@
 //! Turns of the event loop: what its calls send in one turn goes out together.
-//! Called where a request or an answer is about to be written to its connection.
+//! Called where a call is about to be sent, and where an answer is about to be
+//! written to its connection.
 
 /// Lets everything go first that can go on now. Who sleeps on the same machine is
 /// woken by the first of the writes that follow each other, and that costs more

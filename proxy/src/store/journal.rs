@@ -238,34 +238,23 @@ impl Books {
         self.rows.len() + folding
     }
 
-    /// Writes a record of rows and totals. When it fails, nothing has happened.
-    fn append(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
-        let record = self.next_record(rows, totals)?;
-        self.files.tail().append(&record)?;
-        self.begun();
-        Ok(())
-    }
-
-    /// As [`Books::append`], of what waits for [`Journal::write_claims`].
-    fn defer(&mut self, totals: &[(AccountId, Total)]) -> io::Result<()> {
-        let record = self.next_record(&[], totals)?;
-        self.files.tail().defer(&record)?;
-        self.begun();
-        Ok(())
-    }
-
-    fn next_record(&self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<Vec<u8>> {
+    /// Gives a record of rows and totals to the file's end, which writes it now or
+    /// later. When that fails, nothing has happened.
+    fn record(
+        &mut self,
+        rows: &[UsageRow],
+        totals: &[(AccountId, Total)],
+        give: fn(&Tail, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let process = self.process.ok_or_else(|| {
             // It takes no batch before it has begun with one.
             io::Error::other("no process is registered")
         })?;
         let record = record::encode((process, self.batch, self.number + 1), rows, totals);
-        record.map_err(io::Error::other)
-    }
-
-    fn begun(&mut self) {
+        give(self.files.tail(), &record.map_err(io::Error::other)?)?;
         self.number += 1;
         self.since.get_or_insert_with(Instant::now);
+        Ok(())
     }
 
     /// Somebody else changes the tables, in which everything is.
@@ -359,7 +348,7 @@ impl Writable {
             let books = &mut *self.0;
             books.batch = batch;
             books
-                .append(&rows, &totals)
+                .record(&rows, &totals, Tail::append)
                 .map_err(CommitError::NotWritten)?;
             books.ids.extend(rows.iter().map(|row| row.request_id));
             books.rows.extend(rows);

@@ -4,6 +4,7 @@
 //! write does for all that has been claimed until then. A power cut may undo what was
 //! granted since [`Journal::keep_claims`].
 
+use super::tail::Tail;
 use super::{Books, Journal};
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
 use crate::store::ledger::grant::{grant, take_back};
@@ -62,7 +63,7 @@ impl Books {
             Some((account.clone(), row.total()))
         });
         let totals = totals.collect::<Vec<_>>();
-        if let Err(error) = self.defer(&totals) {
+        if let Err(error) = self.record(&[], &totals, Tail::defer) {
             tracing::error!(%error, "writing the journal");
             take_back(&mut self.accounts, claim, &grants);
             return None;

@@ -76,7 +76,7 @@ impl Files {
 
     /// What the disk may not keep yet: the caller waits for it.
     pub(super) fn unsynced(&self) -> Option<Unsynced> {
-        let is_behind = self.tail.behind().is_some();
+        let is_behind = self.tail.take_behind();
         (is_behind || self.before.is_some()).then(|| self.all())
     }
 

@@ -55,7 +55,7 @@ impl Tail {
     }
 
     /// Writes a record, behind those that wait. It outlives this process from here on,
-    /// and a power cut once [`Tail::behind`] is on the disk. When it fails, the others
+    /// and a power cut once the disk has kept [`Tail::file`]. When it fails, the others
     /// wait on.
     pub(super) fn append(&self, content: &[u8]) -> io::Result<()> {
         let mut end = self.end();
@@ -102,10 +102,9 @@ impl Tail {
         Ok(before)
     }
 
-    /// The file, where the disk has not been asked to keep all of it: the caller does.
-    pub(super) fn behind(&self) -> Option<Arc<Kept>> {
-        let mut end = self.end();
-        std::mem::take(&mut end.is_behind).then(|| Arc::clone(&end.file))
+    /// Whether the disk has not been asked to keep all of the file: the caller asks it.
+    pub(super) fn take_behind(&self) -> bool {
+        std::mem::take(&mut self.end().is_behind)
     }
 
     pub(super) fn file(&self) -> Arc<Kept> {
