@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from dataclasses import dataclass
 
@@ -60,6 +61,8 @@ def figure(value):
 def report(part, figures, rows, path, missing=None):
     """Prints the table and puts it into the JSON at `path`, in place of the part's
     last one. `missing` says of a contender or a case why there is nothing of it."""
+    if not figures.cases:
+        sys.exit("error: no round counts: the host took too much of the processors")
     kept = json.loads(path.read_text()) if path.exists() else {}
     older = previous(path)
     lines = [{"part": part} | row.measured(figures, missing or {}) for row in rows]
