@@ -5,7 +5,6 @@
 
 use sqlx::{AnyPool, Row};
 
-use crate::store::usage::in_parts;
 use crate::store::{Store, StoreError};
 
 /// What a verification looked at, in nano-dollars. The sums are over all
@@ -29,39 +28,34 @@ pub(crate) struct Difference {
     pub(crate) rows_nanousd: i64,
 }
 
-macro_rules! compared {
-    ($of_key:expr) => {
-        concat!(
-            "SELECT scope, subject, posted_nanousd, allotted_nanousd,
-                 CAST(COALESCE(CASE scope
-                     WHEN 'key' THEN (SELECT SUM(u.cost_nanousd) FROM usage u WHERE ",
-            $of_key,
-            ")
-                     ELSE (SELECT SUM(cost_nanousd) FROM usage JOIN usage_account USING (request_id)
-                         WHERE usage_account.scope = account.scope
-                             AND usage_account.subject = account.subject)
-                 END, 0) AS BIGINT) + corrected_nanousd
-                 + COALESCE((SELECT cost_nanousd FROM usage_carried
-                     WHERE usage_carried.scope = account.scope
-                         AND usage_carried.subject = account.subject), 0) AS rows_nanousd
-             FROM account ORDER BY scope, subject"
-        )
-    };
-}
+/// Adds up all rows once, whatever the number of accounts.
+const COMPARED: &str = "
+    WITH of_key AS (
+        SELECT key_hash, SUM(cost_nanousd) AS cost_nanousd FROM usage GROUP BY key_hash
+    ), of_shared AS (
+        SELECT a.scope, a.subject, SUM(u.cost_nanousd) AS cost_nanousd
+        FROM usage_account a JOIN usage u USING (request_id) GROUP BY a.scope, a.subject
+    )
+    SELECT account.scope, account.subject, account.posted_nanousd, account.allotted_nanousd,
+        CAST(COALESCE(of_key.cost_nanousd, of_shared.cost_nanousd, 0) AS BIGINT)
+            + account.corrected_nanousd + COALESCE(usage_carried.cost_nanousd, 0) AS rows_nanousd
+    FROM account
+    LEFT JOIN of_key ON account.scope = 'key' AND of_key.key_hash = account.subject
+    LEFT JOIN of_shared
+        ON of_shared.scope = account.scope AND of_shared.subject = account.subject
+    LEFT JOIN usage_carried
+        ON usage_carried.scope = account.scope AND usage_carried.subject = account.subject
+    ORDER BY account.scope, account.subject";
 
 /// Compares totals and rows as of one moment.
 pub(crate) async fn verify(store: &Store) -> Result<Verification, StoreError> {
-    let statement = match store.is_shared() {
-        true => compared!("u.key_hash = account.subject"),
-        false => compared!(in_parts!("u.key_hash = account.subject")),
-    };
-    compare(store.settled().await?, statement)
+    compare(store.settled().await?)
         .await
         .map_err(StoreError::while_doing("verifying the books"))
 }
 
-async fn compare(reader: &AnyPool, statement: &'static str) -> Result<Verification, sqlx::Error> {
-    let rows = sqlx::query(statement).fetch_all(reader).await?;
+async fn compare(reader: &AnyPool) -> Result<Verification, sqlx::Error> {
+    let rows = sqlx::query(COMPARED).fetch_all(reader).await?;
     let mut found = Verification::default();
     for row in rows {
         let posted_nanousd = row.try_get::<i64, _>("posted_nanousd")?;
