@@ -6,8 +6,9 @@
 # a target that is not met is shown as such. A call that fails ends the run.
 #   creds    issuing through a real Vault, against the same engine on Vault's Go
 #            SDK (tests/yardstick): latency, rate, memory, start, revocation
-#   calls    processor time, rate and latency of calls beside nginx, governed on
-#            SQLite and on PostgreSQL beside not, large bodies, many keys
+#   calls    processor time and rate of calls beside nginx, governed on SQLite and
+#            on PostgreSQL beside not, large bodies, many keys
+#   latency  what a call takes longer than one without a gateway, beside nginx
 #   streams  time to the first event and processor time an event beside nginx
 #   memory   idle, with many connections, streams and keys; start; binary
 #   budget   what a budget of exactly so many calls admits at once
@@ -28,16 +29,16 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 . "$repo/scripts/lib/named.sh"
 cd "$repo"
 
-GATEWAY=(calls streams memory budget rivals scale)
+GATEWAY=(calls latency streams memory budget rivals scale)
 names=()
 write_docs=
 for name in "$@"; do
   case $name in
     --write-docs) write_docs=1 ;;
     gateway) names+=("${GATEWAY[@]}") ;;
-    creds | calls | streams | memory | budget | rivals | scale | ledger | profile) names+=("$name") ;;
+    creds | calls | latency | streams | memory | budget | rivals | scale | ledger | profile) names+=("$name") ;;
     *)
-      sed -n '2,23s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,24s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac

@@ -13,7 +13,6 @@ CALLERS = 64
 IN_USE = f"{CALLERS} of {CROWD:,} keys in use"
 IN_USE_ON_POSTGRES = f"{CALLERS} of {GOVERNED:,} keys in use on PostgreSQL"
 PLAIN_PROMPT, LARGE_PROMPT = 100, 100 * 1024 - 100
-OPEN_RATE = 1_000
 TRIALS = ("plain", "governed", "governed on PostgreSQL")
 
 
@@ -30,10 +29,6 @@ ROWS = [
     Row("R3", "calls/s, c=64, governed ÷ plain", ("rate 64", "governed"), ("rate 64", "plain"), ">=", 0.9),
     *[Row("R3", f"calls/s, c=64, governed, {who} ÷ plain", ("rate 64", who), ("rate 64", "plain"), ">=", 0.9)
       for who in (IN_USE, IN_USE_ON_POSTGRES)],
-    *beside_nginx("R4", "added p50", "added p50, c=1 (µs)", [("<=", 1.3)] * 2),
-    *beside_nginx("R4", "added p99", "added p99, c=1 (µs)", [("<=", 1.5)] * 2),
-    Row("R4", f"added p99 at {OPEN_RATE:,} calls/s (µs), governed ÷ nginx",
-        ("added p99, open", "governed"), ("added p99, open", "nginx")),
     Row("R9", "CPU a call, governed, 100 KiB ÷ 0.2 KiB", ("cpu large", "governed"), ("cpu 16", "governed"), "<=", 2.5),
     Row("R9", "CPU a call, nginx, 100 KiB ÷ 0.2 KiB", ("cpu large", "nginx"), ("cpu 16", "nginx")),
     *[Row("R11", f"calls/s, c=64, {who} ÷ 1 key", ("rate of keys", who), ("rate of keys", "1 key"), ">=", 0.95)
@@ -54,7 +49,8 @@ def start_ours(stage, name):
 
 
 def run(stage, figures, rounds, seconds):
-    direct, nginx = stage.start_provider(), stage.start_nginx()
+    stage.start_provider()
+    nginx = stage.start_nginx()
     say(f"importing {CROWD:,} keys")
     sqlite = stage.gateway("sqlite", f"sqlite://{stage.folder}/calls.db")
     keys = sqlite.import_keys(plain=(1, {}), crowd=(CROWD, LIMITS))
@@ -92,12 +88,6 @@ def run(stage, figures, rounds, seconds):
     for number in figures.rounds(rounds, "keys"):
         for contender in rotated(crowds, number):
             figures.add("rate of keys", contender.name, closed(contender, 64)["rate"])
-    at_rate = ("--connections", 64, "--rate", OPEN_RATE, "--seconds", seconds)
-    for number in figures.rounds(rounds, "latency"):
-        latency(figures, direct, rotated([nginx, plain, governed], number), lambda contender: closed(contender, 1))
-    for number in figures.rounds(rounds, "latency at a rate"):
-        latency(figures, direct, rotated([nginx, governed], number),
-                lambda contender: stage.measure("open", contender, *at_rate), ", open")
     for who in ("nginx", "plain"):
         busy = statistics.fmean(figures.cases.get(("busy 64", who), [1]))
         if busy < 0.9:
@@ -122,15 +112,3 @@ def processor_time(figures, measure, contender, connections, postgres_pid):
     if "PostgreSQL" in contender.name:
         used = tree_cpu_seconds(postgres_pid) - postgres_cpu
         figures.add(f"cpu {connections}", "PostgreSQL itself", used / told["answered"] * 1e6)
-
-
-def latency(figures, direct, contenders, measure, kind=""):
-    """Latency, and what each contender adds to it over direct calls."""
-    alone = measure(direct)
-    for rank in ("p50", "p99"):
-        figures.add(rank + kind, "direct", alone[f"{rank}_us"])
-    for contender in contenders:
-        told = measure(contender)
-        for rank in ("p50", "p99"):
-            figures.add(rank + kind, contender.name, told[f"{rank}_us"])
-            figures.add(f"added {rank}{kind}", contender.name, told[f"{rank}_us"] - alone[f"{rank}_us"])

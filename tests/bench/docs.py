@@ -15,9 +15,11 @@ from report import figure
 DOCUMENTS = ("docs/performance.md", "docs/scale.md")
 PLOT = Path("docs/performance.svg")
 BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-CONTENDERS = ("direct", "nginx", "plain", "governed", "governed on PostgreSQL")
-COLUMNS = (("cpu 16", "CPU a call, c=16"), ("cpu 64", "CPU a call, c=64"), ("rate 64", "calls/s, c=64"),
-           ("p50", "p50, c=1"), ("p99", "p99, c=1"))
+# Of the parts that show what was found of each contender, not its ratios alone.
+CONTENDERS = {"calls": ("nginx", "plain", "governed", "governed on PostgreSQL"),
+              "latency": ("direct", "nginx", "plain", "governed")}
+COLUMNS = {"calls": (("cpu 16", "CPU a call, c=16"), ("cpu 64", "CPU a call, c=64"), ("rate 64", "calls/s, c=64")),
+           "latency": (("p50", "p50, c=1"), ("p99", "p99, c=1"))}
 
 
 class Results:
@@ -59,15 +61,18 @@ def ratios(results, part):
     return table(["", "", "found", "beside", "ratio", "range", "target"], lines)
 
 
-def contenders(results):
-    lines = [[who, *(figure(results.median("calls", case, who)) for case, _ in COLUMNS)] for who in CONTENDERS]
-    return table(["times in µs", *(name for _, name in COLUMNS)], lines)
+def contenders(results, part):
+    columns = COLUMNS[part]
+    lines = [[who, *(figure(results.median(part, case, who)) for case, _ in columns)] for who in CONTENDERS[part]]
+    return table(["times in µs", *(name for _, name in columns)], lines)
 
 
 def block(results, part):
     text = f"{results.whence(part)}\n\n"
     if part == "calls":
-        text += f"![Processor time of a call]({PLOT.name})\n\n{contenders(results)}\n"
+        text += f"![Processor time of a call]({PLOT.name})\n\n"
+    if part in CONTENDERS:
+        text += f"{contenders(results, part)}\n"
     return text + ratios(results, part)
 
 

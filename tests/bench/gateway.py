@@ -7,6 +7,7 @@ from pathlib import Path
 import budget
 import calls
 import division
+import latency
 import memory
 import rivals
 import scale
@@ -15,8 +16,8 @@ from measure import Figures, say, stop_when_told
 from report import report
 from stage import CallsFailed, Stage
 
-PARTS = {"calls": calls, "streams": streams, "memory": memory, "budget": budget, "rivals": rivals, "scale": scale,
-         "profile": division}
+PARTS = {"calls": calls, "latency": latency, "streams": streams, "memory": memory, "budget": budget, "rivals": rivals,
+         "scale": scale, "profile": division}
 
 
 def main():
