@@ -3,7 +3,7 @@ beside nothing, with a large body, and with few keys beside many."""
 
 import statistics
 
-from measure import say, tree_cpu_seconds
+from measure import rotated, say, tree_cpu_seconds
 from report import Row
 from stage import LIMITS
 
@@ -66,6 +66,8 @@ def run(stage, figures, rounds, seconds):
     shared.start()
     on_postgres = shared.contender("governed on PostgreSQL", keys["governed"])
     in_use_on_postgres = shared.contender(IN_USE_ON_POSTGRES, keys["governed"][:CALLERS])
+    for contender in (on_postgres, in_use_on_postgres):
+        contender.store_pid = postgres_pid
 
     say("warming up: each key is called once")
     for contender, calls in ((nginx, GOVERNED), (plain, 2_000), (crowds[-1], CROWD), (on_postgres, GOVERNED)):
@@ -79,12 +81,12 @@ def run(stage, figures, rounds, seconds):
     # to throw away when the host takes the processors for a while.
     for number in figures.rounds(rounds, "16 connections"):
         for contender in rotated(contenders, number):
-            processor_time(figures, closed, contender, 16, postgres_pid)
+            processor_time(figures, closed, contender, 16)
         for contender in (nginx, governed):
             figures.add("cpu large", contender.name, closed(contender, 16, LARGE_PROMPT)["cpu_us"])
     for number in figures.rounds(rounds, "64 connections"):
         for contender in rotated([*contenders, in_use, in_use_on_postgres], number):
-            processor_time(figures, closed, contender, 64, postgres_pid)
+            processor_time(figures, closed, contender, 64)
     for number in figures.rounds(rounds, "keys"):
         for contender in rotated(crowds, number):
             figures.add("rate of keys", contender.name, closed(contender, 64)["rate"])
@@ -95,20 +97,14 @@ def run(stage, figures, rounds, seconds):
     return {}
 
 
-def rotated(contenders, number):
-    """Who goes first changes from round to round, so that none has the warmer machine."""
-    at = number % len(contenders)
-    return contenders[at:] + contenders[:at]
-
-
-def processor_time(figures, measure, contender, connections, postgres_pid):
-    """Of a call, at the contender and at the PostgreSQL that it may ask; and how many
-    calls there were a second."""
-    postgres_cpu = tree_cpu_seconds(postgres_pid)
+def processor_time(figures, measure, contender, connections):
+    """Of a call, at the contender and at the PostgreSQL that it asks, if any; and how
+    many calls there were a second."""
+    store_cpu = tree_cpu_seconds(contender.store_pid) if contender.store_pid else 0
     told = measure(contender, connections)
     figures.add(f"cpu {connections}", contender.name, told["cpu_us"])
     figures.add(f"rate {connections}", contender.name, told["rate"])
     figures.add(f"busy {connections}", contender.name, told["cpu"] / told["seconds"])
-    if "PostgreSQL" in contender.name:
-        used = tree_cpu_seconds(postgres_pid) - postgres_cpu
-        figures.add(f"cpu {connections}", "PostgreSQL itself", used / told["answered"] * 1e6)
+    if contender.store_pid:
+        used = tree_cpu_seconds(contender.store_pid) - store_cpu
+        figures.add(f"cpu {connections} of PostgreSQL", contender.name, used / told["answered"] * 1e6)

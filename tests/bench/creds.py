@@ -16,10 +16,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from measure import Figures, cpu_seconds, free_port, resident_mib, stop_when_told, wait_until
+from measure import Figures, cpu_seconds, free_port, resident_mib, rotated, stop_when_told, wait_until
 from report import Row, report
 
-OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
+ENGINES = OURS, YARDSTICK = "vault-plugin-secrets-litellm", "engine"
 LEASES_BEFORE_MEMORY, LEASES_TO_REVOKE = 8_000, 5_000
 # What a server gives a plugin that it starts.
 HANDSHAKE = {
@@ -35,7 +35,7 @@ class Server:
         self.processes = []
         self.plugins = folder / "plugins"
         self.plugins.mkdir()
-        for name in (OURS, YARDSTICK):
+        for name in ENGINES:
             shutil.copy(binaries / name, self.plugins / name)
         self.vault, self.binaries, self.folder = vault, binaries, folder
 
@@ -50,7 +50,7 @@ class Server:
             [self.vault, "server", "-dev", f"-dev-root-token-id={self.token}", f"-dev-listen-address=127.0.0.1:{port}",
              f"-dev-plugin-dir={self.plugins}", "-log-level=error"], log=self.folder / "vault.log", home=self.folder)
         wait_until(lambda: self.call("GET", "sys/health"))
-        for name in (OURS, YARDSTICK):
+        for name in ENGINES:
             digest = subprocess.check_output(["sha256sum", self.plugins / name], text=True).split()[0]
             self.call("PUT", f"sys/plugins/catalog/secret/{name}", {"sha256": digest, "command": name})
             self.call("POST", f"sys/mounts/{name}", {"type": name})
@@ -137,12 +137,11 @@ ROWS = [
 
 
 def measure(server, figures, rounds, certificate):
-    for engine in (OURS, YARDSTICK):
+    for engine in ENGINES:
         server.issue(engine, 16, LEASES_BEFORE_MEMORY)
         figures.add("resident MiB after 8,000 leases", engine, resident_mib(server.plugin_pid(engine)))
     for number in figures.rounds(rounds, "issuing"):
-        # Who goes first changes, so that neither has the warmer machine.
-        order = (OURS, YARDSTICK) if number % 2 == 0 else (YARDSTICK, OURS)
+        order = rotated(ENGINES, number)
         for engine in order:
             figures.add("creds p50 c=1 (µs)", engine, server.issue(engine, 1, 1_000)[1])
         for engine in order:
@@ -160,10 +159,10 @@ def measure(server, figures, rounds, certificate):
             server.call("PUT", "sys/plugins/reload/backend", {"mounts": [f"{engine}/"]})
             server.call("GET", f"{engine}/creds/app")
             figures.add("reload and first read (ms)", engine, (time.perf_counter() - started) * 1000)
-    for engine in (OURS, YARDSTICK):
+    for engine in ENGINES:
         server.revoke_all(engine)
     for number in figures.rounds(rounds, "revoking"):
-        for engine in (OURS, YARDSTICK) if number % 2 == 0 else (YARDSTICK, OURS):
+        for engine in rotated(ENGINES, number):
             server.issue(engine, 16, LEASES_TO_REVOKE)
             started = time.perf_counter()
             server.revoke_all(engine)

@@ -16,10 +16,11 @@ DOCUMENTS = ("docs/performance.md", "docs/scale.md")
 PLOT = Path("docs/performance.svg")
 BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # Of the parts that show what was found of each contender, not its ratios alone.
-CONTENDERS = {"calls": ("nginx", "plain", "governed", "governed on PostgreSQL"),
-              "latency": ("direct", "nginx", "plain", "governed")}
-COLUMNS = {"calls": (("cpu 16", "CPU a call, c=16"), ("cpu 64", "CPU a call, c=64"), ("rate 64", "calls/s, c=64")),
-           "latency": (("p50", "p50, c=1"), ("p99", "p99, c=1"))}
+CONTENDERS = {
+    "calls": (("nginx", "plain", "governed", "governed on PostgreSQL"),
+              (("cpu 16", "CPU a call, c=16"), ("cpu 64", "CPU a call, c=64"), ("rate 64", "calls/s, c=64"))),
+    "latency": (("direct", "nginx", "plain", "governed"), (("p50", "p50, c=1"), ("p99", "p99, c=1"))),
+}
 
 
 class Results:
@@ -62,8 +63,8 @@ def ratios(results, part):
 
 
 def contenders(results, part):
-    columns = COLUMNS[part]
-    lines = [[who, *(figure(results.median(part, case, who)) for case, _ in columns)] for who in CONTENDERS[part]]
+    names, columns = CONTENDERS[part]
+    lines = [[who, *(figure(results.median(part, case, who)) for case, _ in columns)] for who in names]
     return table(["times in µs", *(name for _, name in columns)], lines)
 
 

@@ -1,7 +1,8 @@
 """How long a call takes, and what each gateway adds to it over direct calls: one
 caller at a time, and callers that begin their calls at a fixed rate."""
 
-from calls import PLAIN_PROMPT, rotated, start_ours
+from calls import PLAIN_PROMPT, start_ours
+from measure import rotated
 from report import Row
 
 OPEN_RATE = 1_000
@@ -36,6 +37,7 @@ def run(stage, figures, rounds, seconds):
 
 
 def compare(figures, direct, contenders, measure, kind=""):
+    """Latencies of each, and what it adds to those of direct calls."""
     least = measure(direct)
     for rank in ("p50", "p99"):
         figures.add(rank + kind, "direct", least[f"{rank}_us"])

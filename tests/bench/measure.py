@@ -103,6 +103,12 @@ def tree_resident_mib(pid):
     return sum(resident_mib(process) for process in tree(pid))
 
 
+def rotated(contenders, number):
+    """Who goes first changes from round to round, so that none has the warmer machine."""
+    at = number % len(contenders)
+    return contenders[at:] + contenders[:at]
+
+
 def _processor_times():
     return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
 
@@ -134,7 +140,7 @@ class Figures:
     def rounds(self, count, what=""):
         """Counts rounds from 0 until enough of them were undisturbed. `what` they
         measure is told with their progress."""
-        name = f"{what}, round".removeprefix(", ")
+        name = f"{what}, round" if what else "round"
         kept = begun = 0
         while kept < count and begun < count + ROUNDS_TO_SPARE:
             self.under_way, before, started = {}, _processor_times(), time.monotonic()

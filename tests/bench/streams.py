@@ -2,6 +2,8 @@
 provider sends one every 10 ms; each key has all limits, and usage is metered."""
 
 from calls import start_ours
+from latency import compare
+from measure import rotated
 from report import Row
 
 COUNTS = (64, 256)
@@ -19,16 +21,13 @@ def run(stage, figures, rounds, seconds):
     direct, nginx = stage.start_provider(), stage.start_nginx()
     _, governed = start_ours(stage, "streams")
     for number in figures.rounds(rounds):
-        contenders = [nginx, governed] if number % 2 == 0 else [governed, nginx]
         for count in COUNTS:
-            options = ("--count", count, "--seconds", seconds)
-            alone = stage.measure("streams", direct, *options)
-            for rank in ("p50", "p99"):
-                figures.add(f"{rank} {count}", "direct", alone[f"{rank}_us"])
-            for contender in contenders:
-                told = stage.measure("streams", contender, *options)
-                figures.add(f"cpu {count}", contender.name, told["cpu"] / told["events"] * 1e6)
-                for rank in ("p50", "p99"):
-                    figures.add(f"{rank} {count}", contender.name, told[f"{rank}_us"])
-                    figures.add(f"added {rank} {count}", contender.name, told[f"{rank}_us"] - alone[f"{rank}_us"])
+
+            def measure(contender, count=count):
+                told = stage.measure("streams", contender, "--count", count, "--seconds", seconds)
+                if contender.pid:
+                    figures.add(f"cpu {count}", contender.name, told["cpu"] / told["events"] * 1e6)
+                return told
+
+            compare(figures, direct, rotated([nginx, governed], number), measure, f" {count}")
     return {}
