@@ -32,10 +32,10 @@ async fn f3_what_a_batch_in_doubt_allotted_goes_back() {
     let refused = bench.ledger.hold(call(key), NanoUsd::from_nanos(10)).await;
     assert!(matches!(refused, Err(HoldError::StoreUnavailable)));
     drop(lost);
-    let mut looks = 0;
     let again = bench.ledger.hold(call(key), NanoUsd::from_nanos(10)).await;
     again.expect("the store is well").settle(cost(10));
     bench.ledger.drain().await;
+    let mut looks = 0;
     while bench.standing(&key).await.allotted > NanoUsd::ZERO {
         looks += 1;
         assert!(looks < 500, "it stays allotted");
