@@ -276,16 +276,13 @@ async fn fill_the_file(scene: &mut Scene) {
     assert!(errors > 3, "only {errors} errors");
 }
 
-/// What a server says to every statement that writes, once its disk is full.
+/// What a server says to every statement that writes to these, once its disk is full.
 const NO_ROOM: &str = "
 CREATE FUNCTION no_room() RETURNS TRIGGER LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full';
-END $$;
-CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON account EXECUTE FUNCTION no_room();
-CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON keys EXECUTE FUNCTION no_room();
-CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON usage EXECUTE FUNCTION no_room();
-";
+END $$";
+const FULL_TABLES: [&str; 3] = ["account", "keys", "usage"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn f2_a_server_whose_disk_is_full_refuses_and_recovers() {
@@ -293,15 +290,28 @@ async fn f2_a_server_whose_disk_is_full_refuses_and_recovers() {
     let writer = scene.gateway.state.store.writer.clone();
     let steady = scene.steady.clone();
     assert!(scene.call(&steady).await);
-    sqlx::raw_sql(NO_ROOM).execute(&writer).await.unwrap();
+    let execute = async |statement| {
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+        statement.execute(&writer).await.unwrap();
+    };
+    // One by one: a table is locked for it, and the gateway may lock them in
+    // another order.
+    execute(NO_ROOM.to_owned()).await;
+    for table in FULL_TABLES {
+        execute(format!(
+            "CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION no_room()"
+        ))
+        .await;
+    }
     for _ in 0..3 {
         assert_eq!(scene.post("/key/generate", json!({})).await, None);
         assert!(!scene.call(&steady).await);
     }
     let read = scene.gateway.try_key(&steady).await;
     assert_eq!(read.status, 200, "reading goes on");
-    let room = sqlx::raw_sql("DROP FUNCTION no_room() CASCADE");
-    room.execute(&writer).await.unwrap();
+    for table in FULL_TABLES {
+        execute(format!("DROP TRIGGER no_room ON {table}")).await;
+    }
     scene.recover().await;
     scene.expect_exact_books().await;
 }
