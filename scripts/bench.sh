@@ -16,7 +16,8 @@
 #   scale    three gateways on one PostgreSQL beside one
 #   ledger   processor time a call, and memory a cached key
 #   profile  where the processor time of a call goes, by perf and strace
-# Without a name it runs all but profile: about an hour with its builds, once what
+# The gateway is built by scripts/release.sh; what profile divides is not guided.
+# Without a name it runs all but profile: about 80 minutes with its builds, once what
 # scripts/servers.sh fetches is there. `gateway` is all but creds and ledger.
 # --write-docs puts what was measured into docs/performance.md and docs/scale.md;
 # without a name it measures nothing anew.
@@ -38,7 +39,7 @@ for name in "$@"; do
     gateway) names+=("${GATEWAY[@]}") ;;
     creds | calls | latency | streams | memory | budget | rivals | scale | ledger | profile) names+=("$name") ;;
     *)
-      sed -n '2,24s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,25s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -62,8 +63,10 @@ build_creds() {
 build_gateway() {
   need nginx nginx-light
   need taskset util-linux
-  cargo build --release --locked --quiet -p llm-proxy -p load || return
-  cp "$target/release/llm-proxy" "$target/release/load" "$out/bin/"
+  local gateway
+  gateway=$(scripts/release.sh) || return
+  cargo build --release --locked --quiet -p load || return
+  cp "$gateway" "$target/release/load" "$out/bin/"
   postgres=$(scripts/servers.sh postgres)
 }
 
