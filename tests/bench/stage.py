@@ -39,11 +39,11 @@ class Contender:
     address: str
     keys: Path
     pid: int | None = None
-    # Of the PostgreSQL that it asks and is measured with it.
-    store_pid: int | None = None
     headers: tuple = ()
     # How long after its last answer it has written what it writes behind.
     behind_s: float = 0
+    # Of the PostgreSQL that it asks and is measured with it.
+    store_pid: int | None = None
 
 
 class Stage:
