@@ -33,12 +33,14 @@ build() {
 
 train() {
   rm -rf "$counts" "$target/guided/"*.profdata
-  local folder=$target/guided/trained
+  local folder=$target/guided/trained postgres
   mkdir -p "$folder"
   cargo build --release --locked --quiet -p load || return
   cp "$target/release/load" "$counted" "$folder/" || return
-  python3 tests/bench/training.py --bin "$folder" --postgres "$(scripts/servers.sh postgres)" || return
-  "$tool" merge -o "$profile" "$counts"
+  postgres=$(scripts/servers.sh postgres) || return
+  python3 tests/bench/training.py --bin "$folder" --postgres "$postgres" || return
+  # One that was cut short is not taken for a profile next time.
+  "$tool" merge -o "$profile.part" "$counts" && mv "$profile.part" "$profile"
 }
 
 timed "building what counts its branches" build counted -Cprofile-generate || fail "the build failed"

@@ -160,13 +160,18 @@ http {{
             raise CallsFailed(f"{contender.name}: {done.stderr.strip()}")
         return json.loads(done.stdout)
 
-    def measure(self, kind, contender, *options):
-        """A run in which each call is answered, with the processor time that the
-        contender took for it, to the end of what it writes behind."""
-        before = settled_cpu_seconds(contender.pid) if contender.pid else 0
+    def answered(self, kind, contender, *options):
+        """A run in which each call is answered."""
         told = self.load(kind, contender, *options)
         if told["refused"] or not told["answered"]:
             raise CallsFailed(f"{contender.name}: calls failed, by status: {told['refused'] or 'none answered'}")
+        return told
+
+    def measure(self, kind, contender, *options):
+        """The same, with the processor time that the contender took for it, to the
+        end of what it writes behind."""
+        before = settled_cpu_seconds(contender.pid) if contender.pid else 0
+        told = self.answered(kind, contender, *options)
         told["rate"] = told["answered"] / told["seconds"]
         if contender.pid:
             time.sleep(contender.behind_s)

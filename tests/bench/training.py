@@ -2,11 +2,12 @@
 taken: what it then is built with. Run by scripts/release.sh."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from calls import LARGE_PROMPT, PLAIN_PROMPT
 from measure import stop_when_told
-from stage import LIMITS, Stage
+from stage import LIMITS, CallsFailed, Stage
 
 IN_TURN, IN_USE = 5_000, 64
 # Connections and calls of a run: one caller, some, and as many as one core serves.
@@ -23,9 +24,9 @@ def train(stage):
     for contender in (plain, governed, in_use):
         for connections, calls in RUNS:
             call(stage, contender, connections, calls)
-        stage.load("streams", contender, "--count", IN_USE, "--seconds", 3)
+        stage.answered("streams", contender, "--count", IN_USE, "--seconds", 3)
     call(stage, governed, 16, 1_000, LARGE_PROMPT)
-    call(stage, refused, 16, 2_000)
+    stage.load("closed", refused, "--connections", 16, "--calls", 2_000)
 
     url, _ = stage.start_postgres()
     shared = stage.gateway("postgres", url)
@@ -35,7 +36,7 @@ def train(stage):
 
 
 def call(stage, contender, connections, calls, prompt=PLAIN_PROMPT):
-    stage.load("closed", contender, "--connections", connections, "--calls", calls, "--prompt", prompt)
+    stage.answered("closed", contender, "--connections", connections, "--calls", calls, "--prompt", prompt)
 
 
 def main():
@@ -47,6 +48,8 @@ def main():
     stage = Stage(arguments.bin, arguments.postgres)
     try:
         train(stage)
+    except CallsFailed as failed:
+        sys.exit(f"error: {failed}")
     finally:
         # What it has counted is written as it ends.
         stage.stop()
