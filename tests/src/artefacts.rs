@@ -29,7 +29,7 @@ pub fn target() -> PathBuf {
         .to_owned()
 }
 
-/// The gateway, built with failpoints.
+/// The gateway: built with failpoints, or the one that `E2E_GATEWAY` names.
 pub fn gateway() -> PathBuf {
     built(GATEWAY)
 }
@@ -72,9 +72,9 @@ pub fn run_folder() -> &'static Path {
         let bin = folder.join("bin");
         fs::create_dir_all(&bin).expect("creating the folder of this run");
         let built = target().join("debug");
-        for name in [GATEWAY, ENGINE] {
-            let _ = fs::copy(built.join(name), bin.join(name));
-        }
+        let gateway = env::var_os("E2E_GATEWAY").map_or_else(|| built.join(GATEWAY), Into::into);
+        let _ = fs::copy(gateway, bin.join(GATEWAY));
+        let _ = fs::copy(built.join(ENGINE), bin.join(ENGINE));
         for name in EXAMPLES {
             let _ = fs::copy(built.join("examples").join(name), bin.join(name));
         }
