@@ -18,8 +18,9 @@
 #   scale    three gateways on one PostgreSQL beside one
 #   ledger   processor time a call, and memory a cached key
 #   profile  where the processor time of a call goes, by perf and strace
-# The gateway is built by scripts/release.sh; what profile divides is not guided.
-# Without a name it runs all but profile: about 80 minutes with its builds, once what
+#   instructions  where its instructions go, by callgrind, also on a busy machine
+# The gateway is built by scripts/release.sh; what the last two divide is not guided.
+# Without a name it runs all but these: about 80 minutes with its builds, once what
 # scripts/servers.sh fetches is there. `gateway` is all but creds and ledger.
 # --write-docs puts what was measured into docs/performance.md and docs/scale.md;
 # without a name it measures nothing anew.
@@ -39,9 +40,9 @@ for name in "$@"; do
   case $name in
     --write-docs) write_docs=1 ;;
     gateway) names+=("${GATEWAY[@]}") ;;
-    creds | calls | latency | streams | memory | budget | rivals | scale | ledger | profile) names+=("$name") ;;
+    creds | calls | latency | streams | memory | budget | rivals | scale | ledger | profile | instructions) names+=("$name") ;;
     *)
-      sed -n '2,26s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,27s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -75,6 +76,7 @@ build_gateway() {
 build_profiled() {
   need perf linux-perf
   need strace strace
+  need valgrind valgrind
   build_named "$target/profile" "-C force-frame-pointers=yes" || return
   mkdir -p "$out/profiled"
   cp "$target/profile/release/llm-proxy" "$out/bin/load" "$out/profiled/"
@@ -111,7 +113,7 @@ for name in "${names[@]}"; do
       is_built=1
       bin=$out/bin
       [ "$name" != rivals ] || obtain_rivals
-      if [ "$name" = profile ]; then
+      if [ "$name" = profile ] || [ "$name" = instructions ]; then
         timed "building what is profiled" build_profiled || fail "the build failed"
         bin=$out/profiled
       fi

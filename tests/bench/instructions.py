@@ -146,9 +146,9 @@ model_list:
             # Who wakes whom on several threads is never twice the same.
             TOKIO_WORKER_THREADS="1")
 
-    def import_keys(self):
+    def import_keys(self, keys):
         self.keys, rows = {}, []
-        for name, limits in KEYS.items():
+        for name, limits in keys.items():
             key = self.keys[name] = "sk-" + secrets.token_urlsafe(24)
             rows.append({"token": hashlib.sha256(key.encode()).hexdigest(), "key_alias": name,
                          "key_name": f"sk-...{key[-4:]}", "models": [], "spend": 0.0, **limits})
@@ -165,8 +165,8 @@ model_list:
             env=self.environment, stdout=self.log, stderr=self.log)
         wait_until(lambda: urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/readiness", timeout=9).read())
 
-    def counted(self):
-        """Instructions of calls since this was asked last."""
+    def dumped(self):
+        """Callgrind's file of what has run since this was asked last."""
         self.dumps += 1
         file = self.folder / f"callgrind.out.{self.dumps}"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -176,6 +176,11 @@ model_list:
             if time.monotonic() > deadline:
                 sys.exit("callgrind wrote no figures")
             time.sleep(0.02)
+        return file
+
+    def counted(self):
+        """Instructions of calls since this was asked last."""
+        file = self.dumped()
         table = subprocess.check_output(["callgrind_annotate", "--inclusive=yes", str(file)], text=True)
         found = re.search(rf"^\s*([\d,]+) .*{re.escape(CALLS_TASK)}", table, re.M)
         if not found:
@@ -190,7 +195,7 @@ model_list:
 def measure(binary, folder):
     ends = Ends()
     gateway = Gateway(binary, ends.provider, folder)
-    gateway.import_keys()
+    gateway.import_keys(KEYS)
     gateway.start()
     figures = {}
     try:
