@@ -76,7 +76,6 @@ build_gateway() {
 build_profiled() {
   need perf linux-perf
   need strace strace
-  need valgrind valgrind
   build_named "$target/profile" "-C force-frame-pointers=yes" || return
   mkdir -p "$out/profiled"
   cp "$target/profile/release/llm-proxy" "$out/bin/load" "$out/profiled/"
@@ -96,6 +95,10 @@ obtain_rivals() {
 }
 
 unmeasured=()
+measure() {
+  timed "$name" python3 "$@" || unmeasured+=("$name")
+}
+
 options=(--rounds "${ROUNDS:-5}" --json "$out/latest.json")
 [ "${#names[@]}" = 0 ] || [ ! -e "$out/latest.json" ] || cp "$out/latest.json" "$out/previous.json"
 is_built=
@@ -103,22 +106,27 @@ for name in "${names[@]}"; do
   case $name in
     creds)
       timed "building what creds compares" build_creds || fail "the build failed"
-      timed "creds" python3 tests/bench/creds.py --vault "$vault" --bin "$out/bin" "${options[@]}" || unmeasured+=("$name")
+      measure tests/bench/creds.py --vault "$vault" --bin "$out/bin" "${options[@]}"
       ;;
     ledger)
-      timed "ledger" python3 tests/bench/ledger.py --calls "${CALLS:-100000}" --json "$out/latest.json" || unmeasured+=("$name")
+      measure tests/bench/ledger.py --calls "${CALLS:-100000}" --json "$out/latest.json"
+      ;;
+    instructions)
+      need valgrind valgrind
+      timed "building what is counted" build_named "$target/instructions" || fail "the build failed"
+      measure tests/bench/counted.py --bin "$target/instructions/release/llm-proxy" --json "$out/latest.json"
       ;;
     *)
       [ -n "$is_built" ] || timed "building the gateway" build_gateway || fail "the build failed"
       is_built=1
       bin=$out/bin
       [ "$name" != rivals ] || obtain_rivals
-      if [ "$name" = profile ] || [ "$name" = instructions ]; then
+      if [ "$name" = profile ]; then
         timed "building what is profiled" build_profiled || fail "the build failed"
         bin=$out/profiled
       fi
-      timed "$name" python3 tests/bench/gateway.py "$name" --bin "$bin" --postgres "$postgres" \
-        --seconds "${WINDOW:-5}" "${rivals[@]}" "${options[@]}" || unmeasured+=("$name")
+      measure tests/bench/gateway.py "$name" --bin "$bin" --postgres "$postgres" \
+        --seconds "${WINDOW:-5}" "${rivals[@]}" "${options[@]}"
       ;;
   esac
 done

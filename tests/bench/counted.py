@@ -2,17 +2,18 @@
 what is written behind, without the kernel. A busy machine changes none of it. Needs a
 build with names."""
 
+import argparse
 import re
-import shutil
 import sys
+import tempfile
 import urllib.request
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from division import LANGUAGE, OURS
-from instructions import MASTER, Ends, Gateway
-from measure import free_port
-from report import Row
+from division import LANGUAGE, OURS, first_fitting
+from instructions import MASTER, WARM, Ends, Gateway
+from measure import Figures, free_port, stop_when_told
+from report import Row, report
 from stage import LIMITS
 
 CALLS = 1_500
@@ -24,13 +25,11 @@ ROWS = [Row("", f"{name} (instructions), governed beside plain", (name, "governe
 REST = OURS[-1][0]
 
 
-def run(stage, figures, _rounds, _seconds):
-    if not shutil.which("valgrind"):
-        sys.exit("valgrind is missing")
+def run(binary, folder, figures):
     for who, (count, limits) in KEYS.items():
-        folder = stage.folder / who
-        folder.mkdir()
-        counts = divided(called(stage.binaries / "llm-proxy", folder, {f"{who}-{at}": limits for at in range(count)}))
+        own = folder / who
+        own.mkdir()
+        counts = divided(called(binary, own, {f"{who}-{at}": limits for at in range(count)}))
         for name, _ in OURS:
             figures.add(name, who, counts[name] / CALLS)
         figures.add(ALL, who, counts.total() / CALLS)
@@ -57,7 +56,7 @@ def called(binary, folder, keys):
     try:
         ends.call_to(f"127.0.0.1:{gateway.port}")
         secrets = list(gateway.keys.values())
-        call(max(50, len(secrets)))
+        call(max(WARM, len(secrets)))
         return call(CALLS)
     finally:
         gateway.stop()
@@ -73,7 +72,7 @@ def divided(file):
         if function in places:
             return places[function]
         if not LANGUAGE.match(function):
-            found = Counter({next(place for place, pattern in OURS if re.search(pattern, function)): 1.0})
+            found = Counter({first_fitting(OURS, function): 1.0})
         else:
             found = Counter()
             callers = {caller: cost for caller, cost in calls[function].items() if caller not in (*way, function)}
@@ -120,3 +119,19 @@ def read(file):
                 own[caller] += cost
             is_call = False
     return own, calls
+
+
+def main():
+    stop_when_told()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", type=Path, required=True)
+    parser.add_argument("--json", type=Path, required=True)
+    arguments = parser.parse_args()
+    figures = Figures()
+    with tempfile.TemporaryDirectory(prefix="instructions-") as folder:
+        run(arguments.bin.resolve(), Path(folder), figures)
+    report("instructions", figures, ROWS, arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -94,11 +94,15 @@ def frame(line):
 def place(thread, frames, own):
     if frames[0][1]:
         way = " ".join(name for name, is_kernel in frames if is_kernel)
-        return next(name for name, pattern in KERNEL if re.search(pattern, way))
+        return first_fitting(KERNEL, way)
     if "sqlx-sqlite" in thread and own is OURS:
         return OURS[0][0]
     names = [name for name, _ in frames if not LANGUAGE.match(name)]
-    return next(place for place, pattern in own if re.search(pattern, names[0] if names else ""))
+    return first_fitting(own, names[0] if names else "")
+
+
+def first_fitting(places, text):
+    return next(place for place, pattern in places if re.search(pattern, text))
 
 
 def system_calls(stage, contender, seconds):

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import budget
 import calls
-import counted
 import division
 import latency
 import memory
@@ -18,7 +17,7 @@ from report import report
 from stage import CallsFailed, Stage
 
 PARTS = {"calls": calls, "latency": latency, "streams": streams, "memory": memory, "budget": budget, "rivals": rivals,
-         "scale": scale, "profile": division, "instructions": counted}
+         "scale": scale, "profile": division}
 
 
 def main():
