@@ -6,16 +6,15 @@
 //! tells it the answer. `held ≤ allotted` is true after every call.
 
 mod burn;
+mod idle;
 
 use std::time::Duration;
 
 use self::burn::{Burn, Moment};
+pub(crate) use self::idle::IDLE;
 use crate::key::Period;
 use crate::money::NanoUsd;
 
-/// Unheld allotment of an account that nothing has settled on for this long
-/// goes back to the store.
-pub(crate) const IDLE: Duration = Duration::from_secs(2);
 /// A spent account asks the store once a second at most.
 const REFUSAL_LIFE: Duration = Duration::from_secs(1);
 /// Claiming ahead takes at most this part of what is left, so that it shrinks
@@ -275,14 +274,6 @@ impl Account {
         free
     }
 
-    /// [`Account::give_back_all`] where nothing has happened for [`IDLE`].
-    pub(crate) fn sweep(&mut self, now: Duration) -> NanoUsd {
-        if self.touched.until(now) < IDLE {
-            return NanoUsd::ZERO;
-        }
-        self.give_back_all()
-    }
-
     /// An operator changed the limit: what was refused may fit now.
     pub(crate) fn limit_changed(&mut self, limit: Option<NanoUsd>) {
         self.limit = limit;
@@ -300,11 +291,6 @@ impl Account {
         if period.is_some() || self.rare.is_some() {
             self.rare().period = period;
         }
-    }
-
-    /// Nothing is allotted, so the account can be forgotten and loaded again.
-    pub(crate) fn is_idle_since(&self, idle: Duration, now: Duration) -> bool {
-        self.allotted == NanoUsd::ZERO && self.touched.until(now) >= idle
     }
 
     /// Settled so far, postings under way included.

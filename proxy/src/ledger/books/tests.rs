@@ -8,6 +8,8 @@ mod windows;
 use std::collections::HashMap as Map;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use super::*;
 use crate::key::{KeyHash, Period, SharedAccount, accounts};
 
