@@ -37,6 +37,7 @@ pub(crate) struct Account {
     touched: Moment,
     changes: u64,
     rare: Option<Box<Rare>>,
+    is_listed: bool,
 }
 
 /// What is true of few accounts.

@@ -25,6 +25,9 @@ pub(super) struct Books {
     accounts: HashMap<AccountId, Account>,
     /// How many of them count from zero again.
     windowed: usize,
+    /// Those that may have something allotted which no call holds, each once: the
+    /// sweep, which every call waits for, looks at no others.
+    unheld: Vec<AccountId>,
     /// Of the keys with budgets that count from zero again: one each, and one
     /// besides for each model with a budget of its own.
     current: HashMap<KeyHash, Vec<Current>>,
@@ -94,10 +97,29 @@ impl Books {
         self.accounts.keys().cloned().collect()
     }
 
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&AccountId, &mut Account) -> bool) {
+    /// Takes out of this process what is allotted of accounts that nothing has used
+    /// lately, and answers it: it must be returned to the store.
+    pub(super) fn sweep(&mut self, now: Duration) -> Vec<(AccountId, NanoUsd)> {
+        let mut returns = Vec::new();
+        self.unheld.retain(|id| {
+            let Some(account) = self.accounts.get_mut(id) else {
+                return false;
+            };
+            let amount = account.sweep(now);
+            if amount > NanoUsd::ZERO {
+                returns.push((id.clone(), amount));
+            }
+            account.stays_listed()
+        });
+        returns
+    }
+
+    /// Forgets the accounts that nothing has used for so long, all of which is in the
+    /// store. It looks at each one.
+    pub(super) fn forget(&mut self, idle: Duration, now: Duration) {
         let mut windowed = 0;
-        self.accounts.retain(|id, account| {
-            let is_kept = keep(id, account);
+        self.accounts.retain(|_, account| {
+            let is_kept = !account.is_idle_since(idle, now);
             windowed += usize::from(is_kept && account.period().is_some());
             is_kept
         });
@@ -178,6 +200,7 @@ impl Books {
         {
             if let Some(account) = self.accounts.get_mut(&claim.accounts[*at]) {
                 account.granted(*amount, claim.least[*at], *standing);
+                list(&mut self.unheld, &claim.accounts[*at], account);
             }
         }
     }
@@ -235,6 +258,7 @@ impl Books {
             {
                 account.release(held[at]);
                 surplus[at] = account.give_back(now);
+                list(&mut self.unheld, id, account);
             }
         }
         surplus
@@ -253,6 +277,7 @@ impl Books {
         for (at, id) in ids.iter().enumerate() {
             if let Some(account) = self.accounts.get_mut(id) {
                 releases[at] = account.settle(held[at], cost, now);
+                list(&mut self.unheld, id, account);
             }
         }
         releases
@@ -270,6 +295,13 @@ impl Books {
                 account.untake(amount);
             }
         }
+    }
+}
+
+/// After each change that makes more of what is unheld.
+fn list(unheld: &mut Vec<AccountId>, id: &AccountId, account: &mut Account) {
+    if account.is_to_be_listed() {
+        unheld.push(id.clone());
     }
 }
 

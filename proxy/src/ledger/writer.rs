@@ -47,6 +47,8 @@ const CROWD: usize = 4;
 const GATHER: Duration = Duration::from_millis(1);
 /// An account that nothing has used for this long leaves memory.
 const FORGET_AFTER: Duration = Duration::from_secs(600);
+/// How often such are looked for, among all.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 
 /// What the ledger asks of its writer.
 #[derive(Debug)]
@@ -81,6 +83,8 @@ pub(super) struct Writer {
     written: Option<Instant>,
     /// How many claims were in it.
     claimed: usize,
+    /// When accounts to forget were last looked for.
+    forgot: Instant,
     others: Others,
     contact: Contact,
     unknown: Option<Unknown>,
@@ -103,6 +107,7 @@ impl Writer {
             batch: 0,
             written: None,
             claimed: 0,
+            forgot: Instant::now(),
             others: Others::default(),
             contact: Contact::new(Instant::now()),
             unknown: None,
@@ -133,6 +138,7 @@ impl Writer {
             if is_wanted || Instant::now() >= due {
                 self.write(claims).await;
             }
+            self.forget();
             self.tell_others().await;
             self.refresh().await;
             for flushed in flushes {
@@ -311,18 +317,21 @@ impl Writer {
             return;
         }
         let now = shared.now();
-        let is_settled = self.owed.is_empty();
-        let process = self.process;
-        let mut returns = Vec::new();
-        shared.books().retain(|id, account| {
-            let amount = account.sweep(now);
-            if amount > NanoUsd::ZERO {
-                returns.push((id.clone(), amount));
-            }
-            !(is_settled && account.is_idle_since(FORGET_AFTER, now))
-        });
+        let returns = shared.books().sweep(now);
         for (account, amount) in returns {
-            self.owe_return(process, account, amount);
+            self.owe_return(self.process, account, amount);
+        }
+    }
+
+    /// What is owed is not in the store, which an account is loaded again from.
+    fn forget(&mut self) {
+        if !self.owed.is_empty() || self.forgot.elapsed() < FORGET_EVERY {
+            return;
+        }
+        self.forgot = Instant::now();
+        if let Some(shared) = self.shared.upgrade() {
+            let now = shared.now();
+            shared.books().forget(FORGET_AFTER, now);
         }
     }
 

@@ -19,6 +19,20 @@ impl Account {
         self.give_back_all()
     }
 
+    /// Whether it has something now that [`Account::sweep`] may find, and was not
+    /// listed for that before.
+    pub(crate) fn is_to_be_listed(&mut self) -> bool {
+        let is_new = !self.is_listed && self.free() > NanoUsd::ZERO;
+        self.is_listed |= is_new;
+        is_new
+    }
+
+    /// Whether it has still.
+    pub(crate) fn stays_listed(&mut self) -> bool {
+        self.is_listed = self.free() > NanoUsd::ZERO;
+        self.is_listed
+    }
+
     /// Nothing is allotted, so the account can be forgotten and loaded again.
     pub(crate) fn is_idle_since(&self, idle: Duration, now: Duration) -> bool {
         self.allotted == NanoUsd::ZERO && self.touched.until(now) >= idle

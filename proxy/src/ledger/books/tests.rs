@@ -184,11 +184,14 @@ impl World {
     }
 
     fn sweep(&mut self) {
-        let (now, store) = (self.now, &mut self.store);
-        self.books.retain(|id, account| {
-            store.get_mut(id).expect("row").allotted -= account.sweep(now).nanos();
-            true
-        });
+        for (id, amount) in self.books.sweep(self.now) {
+            self.store.get_mut(&id).expect("row").allotted -= amount.nanos();
+        }
+        // As if every account had been looked at.
+        for id in self.books.ids() {
+            let account = self.books.get_mut(&id).expect("account");
+            assert_eq!(account.sweep(self.now), NanoUsd::ZERO, "{id} {self:?}");
+        }
     }
 
     /// The process dies; every open request had cost its whole hold.
@@ -305,6 +308,55 @@ fn thousands_of_random_lives_of_accounts_that_keys_share() {
             world.check();
         }
     }
+}
+
+#[test]
+fn what_a_released_call_leaves_to_a_busy_account_goes_back_later() {
+    let mut world = World::default();
+    let key = accounts(KeyHash::of("sk-busy"), []);
+    world.store.insert(key[0].clone(), Row::default());
+    for _ in 0..12 {
+        assert!(world.hold(&key, 10));
+        world.settle(0, 10);
+    }
+    world.now = Duration::from_millis(1_100);
+    assert!(world.hold(&key, 10));
+    world.settle(0, 10);
+    // This one claims ahead, and the next one holds all of that.
+    assert!(world.hold(&key, 10) && world.hold(&key, 120));
+    assert_eq!(world.store[&key[0]].allotted, 130);
+    world.sweep();
+    world.release(1);
+    assert_eq!(world.store[&key[0]].allotted, 130, "the account is busy");
+    world.now += Duration::from_secs(3);
+    world.sweep();
+    assert_eq!(world.store[&key[0]].allotted, 10);
+}
+
+#[test]
+fn what_nothing_has_used_for_long_is_forgotten_unless_a_call_holds_some_of_it() {
+    let mut world = World::default();
+    let keys = keys();
+    for id in keys.iter().flat_map(|accounts| accounts.iter()) {
+        world.store.insert(id.clone(), Row::default());
+    }
+    let (idle, now) = (Duration::from_secs(600), Duration::from_secs(600));
+    assert!(world.hold(&keys[0], 10) && world.hold(&keys[1], 10));
+    world.settle(1, 10);
+    world.now = Duration::from_millis(1);
+    assert!(world.hold(&keys[2], 10));
+    world.settle(1, 10);
+    world.books.forget(idle, now);
+    let known = |world: &World, accounts: &[AccountId]| {
+        let known = accounts.iter().filter(|id| world.books.get(id).is_some());
+        known.count()
+    };
+    assert_eq!(known(&world, &keys[0]), 3, "held");
+    assert_eq!(known(&world, &keys[1][..1]), 0, "not used since");
+    assert_eq!(known(&world, &keys[2]), 2, "used since");
+    world.settle(0, 10);
+    world.books.forget(idle, now + now);
+    assert_eq!(known(&world, &keys.concat()), 0);
 }
 
 #[test]

@@ -233,15 +233,7 @@ impl Replica {
 
     pub(super) fn sweep(&mut self, now: u64) {
         let clock = self.clock(now);
-        let mut idle = Vec::new();
-        self.books.retain(|id, account| {
-            let amount = account.sweep(clock);
-            if amount > NanoUsd::ZERO {
-                idle.push((id.clone(), amount));
-            }
-            true
-        });
-        for (account, amount) in idle {
+        for (account, amount) in self.books.sweep(clock) {
             self.give_back(account, amount);
         }
     }

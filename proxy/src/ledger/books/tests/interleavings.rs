@@ -91,9 +91,20 @@ impl State {
         let row = state.world.store.get_mut(&shared).expect("opened");
         row.allotted = free;
         let standing = row.standing();
-        let mut account = Account::new(standing, Duration::ZERO);
-        account.granted(NanoUsd::from_nanos(free), NanoUsd::ZERO, standing);
-        state.world.books.insert(shared, account);
+        let account = Account::new(standing, Duration::ZERO);
+        state.world.books.insert(shared.clone(), account);
+        let claim = Claim {
+            process: uuid::Uuid::nil(),
+            accounts: [shared].into(),
+            least: NOTHING,
+            ahead: NOTHING,
+        };
+        let granted = Grant {
+            at: 0,
+            amount: NanoUsd::from_nanos(free),
+            standing,
+        };
+        state.world.books.granted(&claim, &[granted]);
         state
     }
 
