@@ -18,6 +18,8 @@ const KEYS_MAX: usize = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Unknown,
+    /// No key looks like it: it is mistyped, or was never one.
+    Malformed,
     /// An earlier value of a regenerated key, whose time is over.
     Regenerated,
     Address,
@@ -35,6 +37,7 @@ impl Reason {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
+            Self::Malformed => "malformed",
             Self::Regenerated => "regenerated",
             Self::Address => "address",
             Self::Blocked => "blocked",

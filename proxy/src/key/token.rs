@@ -1,6 +1,6 @@
 //! Owns `Token`: a key as a caller presents it, parsed once at the edge. Our
 //! own keys are `sk-llp_`, 30 random base62 characters and a CRC-32 in 6 more;
-//! a wrong checksum is refused without asking the store. Pure but for the
+//! such a text with a wrong checksum is refused without asking the store. Pure but for the
 //! random numbers of `generate`. Called by authentication and `/key/generate`.
 //!
 //! THE PREFIX MUST NEVER CHANGE: secret scanners find leaked keys by it.
@@ -44,12 +44,17 @@ pub(crate) enum TokenError {
 }
 
 impl Token {
+    /// A key that somebody chose: what begins as ours do is one of ours, or none.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
         Self::check(text)?;
-        Ok(Self(Secret::new(text.to_owned())))
+        match text.starts_with(PREFIX) && !has_checksum(text) {
+            true => Err(TokenError::Checksum),
+            false => Ok(Self(Secret::new(text.to_owned()))),
+        }
     }
 
-    /// Whether [`Token::parse`] would take it.
+    /// Whether it can be a key. Any but one of ours may be another's that was
+    /// imported, also where its random characters begin as ours do.
     pub(crate) fn check(text: &str) -> Result<(), TokenError> {
         if !text.starts_with("sk-") {
             return Err(TokenError::Prefix);
@@ -57,15 +62,10 @@ impl Token {
         if text.len() > LENGTH_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(TokenError::Shape);
         }
-        if text.starts_with(PREFIX) {
-            let (body, sum) = text
-                .split_at_checked(LENGTH - CHECKSUM_CHARACTERS)
-                .ok_or(TokenError::Checksum)?;
-            if text.len() != LENGTH || checksum(body).as_slice() != sum.as_bytes() {
-                return Err(TokenError::Checksum);
-            }
+        match is_ours(text) && !has_checksum(text) {
+            true => Err(TokenError::Checksum),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// A new key from the operating system's random numbers (178 bits).
@@ -137,6 +137,17 @@ impl fmt::Debug for Token {
 }
 
 /// CRC-32 of what precedes it, in base62, most significant digit first.
+/// Of the form of our keys, whatever the checksum is.
+fn is_ours(text: &str) -> bool {
+    let rest = text.strip_prefix(PREFIX).unwrap_or_default().as_bytes();
+    rest.len() == LENGTH - PREFIX.len() && rest.iter().all(u8::is_ascii_alphanumeric)
+}
+
+fn has_checksum(text: &str) -> bool {
+    let parts = text.split_at_checked(LENGTH - CHECKSUM_CHARACTERS);
+    parts.is_some_and(|(body, sum)| checksum(body).as_slice() == sum.as_bytes())
+}
+
 fn checksum(body: &str) -> [u8; CHECKSUM_CHARACTERS] {
     let mut rest = crc32fast::hash(body.as_bytes());
     let mut digits = [b'0'; CHECKSUM_CHARACTERS];
@@ -181,6 +192,22 @@ mod tests {
                 Token::parse(&text[..cut]).unwrap_err(),
                 TokenError::Checksum
             );
+        }
+    }
+
+    #[test]
+    fn one_of_ours_with_another_checksum_is_no_key_and_a_foreign_one_like_it_may_be() {
+        let ours = Token::generate().unwrap().expose().to_owned();
+        assert_eq!(Token::check(&ours), Ok(()));
+        let last = if ours.ends_with('x') { "y" } else { "x" };
+        let mistyped = format!("{}{last}", &ours[..LENGTH - 1]);
+        assert_eq!(Token::check(&mistyped), Err(TokenError::Checksum));
+        for foreign in [
+            "sk-llp_QJ7ZAaPj16abR07Bq",
+            "sk-llp_QJ7ZAaPj16abR07BqixA7AQJ7ZAaPj16-abR0",
+        ] {
+            assert_eq!(Token::check(foreign), Ok(()), "{foreign}");
+            assert_eq!(Token::parse(foreign).unwrap_err(), TokenError::Checksum);
         }
     }
 
