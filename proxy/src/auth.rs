@@ -69,16 +69,15 @@ pub(crate) async fn authenticate(
     if hash.as_bytes().ct_eq(state.master.as_bytes()).into() {
         return Ok(Caller::Master);
     }
-    Token::check(presented).map_err(|error| {
-        refusals::log(hash, Reason::Malformed);
-        match error {
+    Token::check(presented)
+        .inspect_err(|_| refusals::log(hash, Reason::Malformed))
+        .map_err(|error| match error {
             TokenError::Prefix => ApiError::unauthorized(
                 "auth_error",
                 "Authentication Error, LiteLLM Virtual Key expected: it starts with 'sk-'",
             ),
             TokenError::Checksum | TokenError::Shape | TokenError::Random => not_found(),
-        }
-    })?;
+        })?;
     by_hash(state, hash, peer).await
 }
 

@@ -1,7 +1,7 @@
 //! Owns `Token`: a key as a caller presents it, parsed once at the edge. Our
 //! own keys are `sk-llp_`, 30 random base62 characters and a CRC-32 in 6 more;
-//! such a text with a wrong checksum is refused without asking the store. Pure but for the
-//! random numbers of `generate`. Called by authentication and `/key/generate`.
+//! such a text with a wrong checksum is refused without asking the store. Pure but
+//! for the random numbers of `generate`. Called by authentication and `/key/generate`.
 //!
 //! THE PREFIX MUST NEVER CHANGE: secret scanners find leaked keys by it.
 
@@ -136,7 +136,6 @@ impl fmt::Debug for Token {
     }
 }
 
-/// CRC-32 of what precedes it, in base62, most significant digit first.
 /// Of the form of our keys, whatever the checksum is.
 fn is_ours(text: &str) -> bool {
     let rest = text.strip_prefix(PREFIX).unwrap_or_default().as_bytes();
@@ -148,6 +147,7 @@ fn has_checksum(text: &str) -> bool {
     parts.is_some_and(|(body, sum)| checksum(body).as_slice() == sum.as_bytes())
 }
 
+/// CRC-32 of what precedes it, in base62, most significant digit first.
 fn checksum(body: &str) -> [u8; CHECKSUM_CHARACTERS] {
     let mut rest = crc32fast::hash(body.as_bytes());
     let mut digits = [b'0'; CHECKSUM_CHARACTERS];

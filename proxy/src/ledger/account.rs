@@ -37,6 +37,7 @@ pub(crate) struct Account {
     touched: Moment,
     changes: u64,
     rare: Option<Box<Rare>>,
+    /// Among those that the sweep looks at.
     is_listed: bool,
 }
 

@@ -300,7 +300,7 @@ impl Books {
 
 /// After each change that makes more of what is unheld.
 fn list(unheld: &mut Vec<AccountId>, id: &AccountId, account: &mut Account) {
-    if account.is_to_be_listed() {
+    if account.enlist() {
         unheld.push(id.clone());
     }
 }

@@ -19,9 +19,9 @@ impl Account {
         self.give_back_all()
     }
 
-    /// Whether it has something now that [`Account::sweep`] may find, and was not
-    /// listed for that before.
-    pub(crate) fn is_to_be_listed(&mut self) -> bool {
+    /// Whether it must be listed now for [`Account::sweep`], which may find something:
+    /// true once, until it no longer stays listed.
+    pub(crate) fn enlist(&mut self) -> bool {
         let is_new = !self.is_listed && self.free() > NanoUsd::ZERO;
         self.is_listed |= is_new;
         is_new
