@@ -8,6 +8,7 @@
 //! the store and drains it last.
 
 pub(crate) mod account;
+mod backlog;
 mod books;
 mod claim;
 pub(crate) mod command;
@@ -21,7 +22,7 @@ mod refresh;
 mod shared;
 mod writer;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ pub(crate) use self::rates::{Answer, Ask};
 pub(crate) use self::refresh::Refresh;
 
 use self::account::Account;
+use self::backlog::Backlog;
 use self::books::{Books, TakeAll};
 use self::claim::{CLAIM_TIMEOUT, ClaimError, PATIENCE};
 use self::hold::Reserved;
@@ -51,9 +53,6 @@ use crate::store::ledger::process::register;
 use crate::store::ledger::recover::recover;
 use crate::store::{self, Store, StoreError};
 
-/// Postings that wait for a store which does not take them. Beyond this many no
-/// call is admitted: spend that cannot be recorded must not be made.
-const BACKLOG_MAX: usize = 10_000;
 /// How often it is looked whether much has come together that is committed and
 /// not in the tables, where these are not shared.
 const SETTLE_LOOK: Duration = Duration::from_secs(1);
@@ -111,7 +110,7 @@ impl Ledger {
             gauges: Mutex::new(Gauges::new(store.is_shared())),
             keeper,
             queue,
-            backlog: AtomicUsize::new(0),
+            backlog: Backlog::default(),
             refreshed: AtomicU64::new(0),
             given: Notify::new(),
             store: store.clone(),
@@ -135,7 +134,7 @@ impl Ledger {
     /// Where a budget counts from zero again, the call is charged to the window
     /// of this moment, also when it settles in a later one.
     pub(crate) async fn hold(&self, mut call: Call, upper: NanoUsd) -> Result<Hold, HoldError> {
-        if self.0.backlog.load(Ordering::Relaxed) > BACKLOG_MAX {
+        if !self.0.backlog.has_room(&self.0.store).await {
             return Err(HoldError::StoreUnavailable);
         }
         // Of such a call nothing would be in the store if this process died.

@@ -3,7 +3,7 @@
 //!
 //! It decides nothing that takes time: each call locks, changes and returns.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::Windows;
 use super::account::Standing;
+use super::backlog::Backlog;
 use super::books::{Books, TakeAll};
 use super::entry::{Amounts, Entry};
 use super::rates::{Gauges, keeper};
@@ -30,8 +31,7 @@ pub(super) struct Shared {
     /// Asks for more of a rate where others share the store.
     pub(super) keeper: mpsc::UnboundedSender<keeper::Command>,
     pub(super) queue: mpsc::UnboundedSender<Command>,
-    /// Entries that have been queued and not yet committed.
-    pub(super) backlog: AtomicUsize,
+    pub(super) backlog: Backlog,
     /// How often a limit was read again after a change.
     pub(super) refreshed: AtomicU64,
     /// Another process has given back some of an account.
@@ -54,7 +54,7 @@ impl Shared {
 
     pub(super) fn send(&self, command: Command) {
         if matches!(command, Command::Write(_)) {
-            self.backlog.fetch_add(1, Ordering::Relaxed);
+            self.backlog.grow();
         }
         if self.queue.send(command).is_err() {
             tracing::error!("the ledger's writer is gone");

@@ -8,6 +8,7 @@
 )]
 
 mod any_order;
+mod backlog;
 mod batches;
 mod cost;
 mod eight_writers;

@@ -10,7 +10,6 @@ mod others;
 mod unknown;
 
 use std::sync::Weak;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -342,7 +341,7 @@ impl Writer {
             amount,
         });
         if let Some(shared) = self.shared.upgrade() {
-            shared.backlog.fetch_add(1, Ordering::Relaxed);
+            shared.backlog.grow();
         }
     }
 
@@ -363,7 +362,7 @@ impl Writer {
 
     fn settle_backlog(&self, count: usize) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.backlog.fetch_sub(count, Ordering::Relaxed);
+            shared.backlog.shrink(count);
         }
     }
 }
