@@ -238,23 +238,22 @@ impl Books {
         self.rows.len() + folding
     }
 
-    /// Gives a record of rows and totals to the file's end, which writes it now or
-    /// later. When that fails, nothing has happened.
-    fn record(
-        &mut self,
-        rows: &[UsageRow],
-        totals: &[(AccountId, Total)],
-        give: fn(&Tail, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Writes a record of rows and totals. When that fails, nothing has happened.
+    fn record(&mut self, rows: &[UsageRow], totals: &[(AccountId, Total)]) -> io::Result<()> {
         let process = self.process.ok_or_else(|| {
             // It takes no batch before it has begun with one.
             io::Error::other("no process is registered")
         })?;
         let record = record::encode((process, self.batch, self.number + 1), rows, totals);
-        give(self.files.tail(), &record.map_err(io::Error::other)?)?;
+        let tail = self.files.tail();
+        tail.append(&record.map_err(io::Error::other)?)?;
+        self.recorded();
+        Ok(())
+    }
+
+    fn recorded(&mut self) {
         self.number += 1;
         self.since.get_or_insert_with(Instant::now);
-        Ok(())
     }
 
     /// Somebody else changes the tables, in which everything is.
@@ -348,7 +347,7 @@ impl Writable {
             let books = &mut *self.0;
             books.batch = batch;
             books
-                .record(&rows, &totals, Tail::append)
+                .record(&rows, &totals)
                 .map_err(CommitError::NotWritten)?;
             books.ids.extend(rows.iter().map(|row| row.request_id));
             books.rows.extend(rows);

@@ -4,10 +4,9 @@
 //! write does for all that has been claimed until then. A power cut may undo what was
 //! granted since [`Journal::keep_claims`].
 
-use super::tail::Tail;
 use super::{Books, Journal};
 use crate::ledger::entry::{Amounts, Claim, Grant, Outcome};
-use crate::store::ledger::grant::{grant, take_back};
+use crate::store::ledger::grant::grant;
 use crate::store::{Store, StoreError};
 
 impl Journal {
@@ -62,12 +61,9 @@ impl Books {
             let row = self.accounts.get(account)?;
             Some((account.clone(), row.total()))
         });
-        let totals = totals.collect::<Vec<_>>();
-        if let Err(error) = self.record(&[], &totals, Tail::defer) {
-            tracing::error!(%error, "writing the journal");
-            take_back(&mut self.accounts, claim, &grants);
-            return None;
-        }
+        let id = (claim.process, self.batch, self.number + 1);
+        self.files.tail().defer(id, totals);
+        self.recorded();
         Some(grants)
     }
 }

@@ -1,6 +1,6 @@
-//! A batch of the ledger as bytes, or a claim: the rows of its calls, and where each
-//! account that it changed stands after it. Without names, because a busy gateway
-//! writes thousands of rows a second, and a claim for most calls.
+//! A batch of the ledger as bytes, or the claims of some calls: the rows of its calls,
+//! and where each account that it changed stands after it. Without names, because a
+//! busy gateway writes thousands of rows a second, and a claim for most calls.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -18,7 +18,10 @@ use crate::store::usage::UsageRow;
 /// A record begins with it.
 const VERSION: u8 = 1;
 
-/// One batch of one process, or a claim after it.
+/// Process, batch, and the record's place among all records of the process.
+pub(super) type Id = (Uuid, i64, i64);
+
+/// One batch of one process, or claims after it.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) process: Uuid,
@@ -137,14 +140,13 @@ impl<'a> Name<'a> {
     }
 }
 
-/// `id`: process, batch and number.
 pub(super) fn encode(
-    (process, batch, number): (Uuid, i64, i64),
+    (process, batch, number): Id,
     rows: &[UsageRow],
     totals: &[(AccountId, Total)],
 ) -> Result<Vec<u8>, postcard::Error> {
     let accounts = totals.iter().map(|(account, _)| account);
-    // A claim has no rows, and is written by the call that waits for it.
+    // Claims have no rows, and are written by a call that waits for them.
     let mut places = Places::new(accounts, !rows.is_empty());
     let totals = totals.iter().enumerate().map(|(place, (_, total))| {
         let [posted, allotted] = [total.posted, total.allotted].map(NanoUsd::nanos);

@@ -10,6 +10,9 @@ use std::{
 };
 
 use super::file::{Kept, push_record};
+use super::record::{self, Id};
+use crate::key::AccountId;
+use crate::store::ledger::accounts::Total;
 
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -30,6 +33,10 @@ struct End {
     is_broken: bool,
     /// Records that the file does not have yet, as they will stand there.
     waiting: Vec<u8>,
+    /// Where the accounts of claims behind them stand, and the record that these become
+    /// together: the last of them counts.
+    claims: Vec<(AccountId, Total)>,
+    claims_id: Id,
 }
 
 impl Tail {
@@ -41,17 +48,20 @@ impl Tail {
                 is_behind: false,
                 is_broken: false,
                 waiting: Vec::new(),
+                claims: Vec::new(),
+                claims_id: Id::default(),
             }),
             has_claims: AtomicBool::new(false),
         }
     }
 
-    /// Takes the record of a claim. It waits for [`Tail::write_claims`], or for the
+    /// Takes what a claim has changed. It waits for [`Tail::write_claims`], or for the
     /// next record that is written.
-    pub(super) fn defer(&self, content: &[u8]) -> io::Result<()> {
-        push_record(&mut self.end().waiting, content)?;
+    pub(super) fn defer(&self, id: Id, totals: impl Iterator<Item = (AccountId, Total)>) {
+        let mut end = self.end();
+        end.claims.extend(totals);
+        end.claims_id = id;
         self.has_claims.store(true, Ordering::Release);
-        Ok(())
     }
 
     /// Writes a record, behind those that wait. It outlives this process from here on,
@@ -59,6 +69,7 @@ impl Tail {
     /// wait on.
     pub(super) fn append(&self, content: &[u8]) -> io::Result<()> {
         let mut end = self.end();
+        end.gather()?;
         let before = end.waiting.len();
         push_record(&mut end.waiting, content)?;
         let written = end.write();
@@ -76,13 +87,13 @@ impl Tail {
             return true;
         }
         let mut end = self.end();
-        if end.waiting.is_empty() {
+        if end.is_clear() {
             return true;
         }
         if end.is_broken {
             return false;
         }
-        if let Err(error) = end.write() {
+        if let Err(error) = end.gather().and_then(|()| end.write()) {
             tracing::error!(%error, "writing the journal");
             return false;
         }
@@ -94,6 +105,7 @@ impl Tail {
     /// one before.
     pub(super) fn switch(&self, file: Kept) -> io::Result<Arc<Kept>> {
         let mut end = self.end();
+        end.gather()?;
         (&file.file).write_all(&end.waiting)?;
         let before = std::mem::replace(&mut end.file, Arc::new(file));
         (end.length, end.is_behind, end.is_broken) = (0, false, false);
@@ -124,7 +136,7 @@ impl Tail {
     /// Whether the file has no records, and gets none.
     pub(super) fn is_empty(&self) -> bool {
         let end = self.end();
-        end.length == 0 && end.waiting.is_empty()
+        end.length == 0 && end.is_clear()
     }
 
     /// The file has been emptied.
@@ -151,6 +163,21 @@ impl Tail {
 }
 
 impl End {
+    fn is_clear(&self) -> bool {
+        self.waiting.is_empty() && self.claims.is_empty()
+    }
+
+    /// Makes a record of the claims.
+    fn gather(&mut self) -> io::Result<()> {
+        if self.claims.is_empty() {
+            return Ok(());
+        }
+        let content = record::encode(self.claims_id, &[], &self.claims);
+        push_record(&mut self.waiting, &content.map_err(io::Error::other)?)?;
+        self.claims.clear();
+        Ok(())
+    }
+
     fn write(&mut self) -> io::Result<()> {
         if self.is_broken {
             return Err(io::Error::other("a write before has failed"));

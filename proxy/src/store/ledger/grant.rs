@@ -34,7 +34,7 @@ pub(in crate::store) fn grant(rows: &mut Rows, claim: &Claim, posted: &Amounts) 
 }
 
 /// As if it had not been granted.
-pub(in crate::store) fn take_back(rows: &mut Rows, claim: &Claim, grants: &[Grant]) {
+fn take_back(rows: &mut Rows, claim: &Claim, grants: &[Grant]) {
     for grant in grants {
         if let Some(row) = rows.get_mut(&claim.accounts[grant.at]) {
             row.release(grant.amount);
