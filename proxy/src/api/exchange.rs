@@ -79,7 +79,9 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         caller,
         peer,
     } = exchange;
-    turn::end().await;
+    if !hold.call().streamed {
+        turn::end().await;
+    }
     // Where another call of this turn has done so, nothing is left to write.
     if hold.mark_sent().await.is_err() {
         return Err(ApiError::store_unavailable());

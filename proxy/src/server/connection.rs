@@ -10,7 +10,11 @@ use std::{
 
 use axum::body::Body;
 use http::Request;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
@@ -35,7 +39,10 @@ pub(super) async fn serve(stream: TcpStream, routes: Routes, tasks: &Tasks) {
         let (routes, activity) = (&routes, activity.clone());
         async move {
             let answer = contained(Box::pin(routes.answer(request.map(Body::new)))).await;
-            turn::end().await;
+            // Whoever reads a stream waits for its first event.
+            if answer.body().size_hint().exact().is_some() {
+                turn::end().await;
+            }
             Ok::<_, Infallible>(answer.map(|body| activity.until_sent(body)))
         }
     });
