@@ -20,11 +20,12 @@ pub fn repository() -> &'static Path {
         .expect("tests/ has a parent")
 }
 
-/// Cargo's target folder, which holds this test's own executable.
+/// Cargo's target folder, in which this test's own executable is
+/// `<profile>/deps/<name>`.
 pub fn target() -> PathBuf {
     let own = env::current_exe().expect("the path of this test");
-    own.ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").exists())
+    let target = own.ancestors().nth(3);
+    target
         .unwrap_or_else(|| panic!("{} is in no target folder", own.display()))
         .to_owned()
 }
