@@ -1,6 +1,6 @@
 //! Turns of the event loop: what its calls send in one turn goes out together.
 //! Called where a call is about to be sent, and where an answer is about to be
-//! written to its connection.
+//! written to its connection; but not for a stream, whose first event is waited for.
 
 /// Lets everything go first that can go on now. Who sleeps on the same machine is
 /// woken by the first of the writes that follow each other, and that costs more
