@@ -53,6 +53,14 @@ macro_rules! carry {
     };
 }
 
+/// SQLite, before the steps.
+const OF_KEYS: &str = concat!(
+    "DELETE FROM usage_of_key WHERE (part, key_hash, started_at_us, request_id) IN \
+     (SELECT u.part, u.key_hash, u.started_at_us, u.request_id FROM usage u WHERE ",
+    going!(),
+    ")"
+);
+
 /// In this order. The last one removes what the others have carried.
 const STEPS: [&str; 4] = [
     carry!("'key'", "u.key_hash", "", " AND u.key_hash IS NOT NULL"),
@@ -75,9 +83,9 @@ const STEPS: [&str; 4] = [
     ),
 ];
 
-/// SQLite: those before the first that has calls. Others are few.
+/// SQLite: those before the first that has calls of keys. Others are few.
 const EMPTY_PARTS: &str = "DELETE FROM usage_part WHERE part > 0 \
-    AND part < (SELECT MIN(part) FROM usage WHERE part > 0)";
+    AND part < (SELECT MIN(part) FROM usage_of_key WHERE part > 0)";
 
 /// Accounts of windows, from where the last page ended. No id holds a tab.
 const WINDOWS: &str = "SELECT scope, subject FROM account WHERE subject LIKE '%\t%' \
@@ -91,10 +99,11 @@ pub(crate) async fn remove_calls(
 ) -> Result<usize, StoreError> {
     let failed = || StoreError::while_doing("removing old calls");
     let mut write = store.begin_write().await?;
-    let removed = carry_and_delete(&mut write, cutoff.timestamp_micros())
+    let is_shared = store.is_shared();
+    let removed = carry_and_delete(&mut write, is_shared, cutoff.timestamp_micros())
         .await
         .map_err(failed())?;
-    if !store.is_shared() {
+    if !is_shared {
         let gone = sqlx::query(EMPTY_PARTS).execute(&mut *write).await;
         gone.map_err(failed())?;
     }
@@ -104,7 +113,11 @@ pub(crate) async fn remove_calls(
 
 /// Nothing inserts a row that began so long ago, so all steps see the same rows;
 /// no other transaction deletes any.
-async fn carry_and_delete(write: &mut AnyConnection, cutoff_us: i64) -> Result<u64, sqlx::Error> {
+async fn carry_and_delete(
+    write: &mut AnyConnection,
+    is_shared: bool,
+    cutoff_us: i64,
+) -> Result<u64, sqlx::Error> {
     let last = sqlx::query(LAST)
         .bind(cutoff_us)
         .bind(BATCH - 1)
@@ -116,7 +129,8 @@ async fn carry_and_delete(write: &mut AnyConnection, cutoff_us: i64) -> Result<u
         None => (cutoff_us, String::new()),
     };
     let mut removed = 0;
-    for step in STEPS {
+    let of_keys = (!is_shared).then_some(OF_KEYS);
+    for step in of_keys.into_iter().chain(STEPS) {
         let step = sqlx::query(step).bind::<i64>(at_us).bind(&id);
         removed = step.execute(&mut *write).await?.rows_affected();
     }

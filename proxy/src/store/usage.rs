@@ -4,6 +4,8 @@
 //! that a row and the total it adds to commit together. It keeps no prompt, no
 //! answer and no secret.
 
+pub(super) mod of_key;
+
 use std::sync::{Arc, LazyLock};
 
 use chrono::{DateTime, Utc};
@@ -16,6 +18,7 @@ use uuid::Uuid;
 use crate::key::{AccountId, SharedAccount, own_key};
 use crate::money::NanoUsd;
 use crate::price::Usage;
+use crate::store::Database;
 use crate::store::many::{filled, full};
 
 /// One settled call.
@@ -67,14 +70,6 @@ macro_rules! columns {
     };
 }
 const COLUMNS: usize = 13;
-
-/// On SQLite: calls of a key, which an index finds in one part at a time.
-macro_rules! in_parts {
-    ($of_key:literal) => {
-        concat!("u.part IN (SELECT part FROM usage_part) AND ", $of_key)
-    };
-}
-pub(super) use in_parts;
 
 /// In the order in which [`bound_accounts`] binds them.
 macro_rules! account_columns {
@@ -163,13 +158,18 @@ pub(super) async fn record(
         .execute(&mut *connection)
         .await?;
     // In the order of time, in which the table and its index by time only grow at
-    // their ends; of the index by key a part is small.
+    // their ends.
+    let mut written = 0;
     for (size, rows) in full::chunks(rows) {
         let mut query = sqlx::query(RECORD[size].as_str());
         for row in rows {
             query = bound(query, Some(row)).bind(part);
         }
-        query.execute(&mut *connection).await?;
+        written += query.execute(&mut *connection).await?.rows_affected();
+    }
+    match usize::try_from(written) == Ok(rows.len()) {
+        true => of_key::record(connection, rows, part).await?,
+        false => of_key::find(connection, &rows.iter().collect::<Vec<_>>()).await?,
     }
     let accounts: Vec<_> = rows.iter().flat_map(shared).collect();
     for (size, accounts) in full::chunks(&accounts) {
@@ -206,6 +206,7 @@ pub(super) async fn present(reader: &AnyPool, ids: &[Uuid]) -> Result<Vec<Uuid>,
 /// rows of one request the first is.
 pub(super) async fn insert(
     connection: &mut AnyConnection,
+    database: &Database,
     rows: &[&UsageRow],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let damaged = |error: uuid::Error| sqlx::Error::Decode(error.into());
@@ -220,6 +221,9 @@ pub(super) async fn insert(
             let id: String = id.try_get("request_id")?;
             written.insert(id.parse().map_err(damaged)?);
         }
+    }
+    if let Database::Sqlite(_) = database {
+        of_key::find(connection, rows).await?;
     }
     let mut left = written.clone();
     let rows = rows.iter().filter(|row| left.remove(&row.request_id));

@@ -29,9 +29,9 @@ const FOLD_ROWS: usize = 20_000;
 /// many rows may go ahead of theirs: who reads the tables waits for that fold.
 const FOLD_AGE: Duration = Duration::from_secs(10);
 const AHEAD_MAX: usize = 80_000;
-/// Rows of a part of the tables, after which a new one begins. Each new row changes
-/// about a page of its part's index while that has more pages than a fold has rows,
-/// and who asks for a key's rows looks into each part. Tests have many.
+/// Rows of a part of the tables, after which a new one begins: a few folds, each of
+/// which goes through what finds a part's rows from one end to the other. Who asks for
+/// a key's rows looks into each part. Tests have many.
 const PART_ROWS: usize = if cfg!(test) { 2 } else { 50_000 };
 /// Accounts that are remembered though nothing of them is to be folded.
 const KNOWN_MAX: usize = 250_000;

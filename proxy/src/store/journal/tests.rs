@@ -115,6 +115,12 @@ impl Case {
         let found = sqlx::query_scalar::<_, i64>("SELECT COUNT(*) FROM usage");
         let found = found.fetch_one(self.store.reader()).await.unwrap();
         assert_eq!(found, rows);
+        // What finds a key's calls finds each of them once.
+        let AccountId::Key(key) = &self.key else {
+            panic!("a key's account");
+        };
+        let found = self.store.totals(*key).await.unwrap();
+        assert_eq!((found.calls, found.cost.nanos()), (rows, posted));
         assert_eq!(verify(&self.store).await.unwrap().differences, []);
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     store::{Store, StoreError},
 };
 
-/// `$last` of a key `wanted.hash`; the index on its rows ends with the time.
+/// `$last` of a key `wanted.hash`; what finds its rows ends with the time.
 macro_rules! last {
     ($last:literal) => {
         concat!(
@@ -44,8 +44,10 @@ impl Store {
             ),
             // One look into each part, however many calls the key has there.
             false => last!(
-                "SELECT MAX((SELECT MAX(u.started_at_us) FROM usage u WHERE u.part = usage_part.part
-                     AND u.key_hash = wanted.hash AND u.model <> '')) FROM usage_part"
+                "SELECT MAX((SELECT k.started_at_us FROM usage_of_key k
+                     CROSS JOIN usage u ON u.request_id = k.request_id
+                     WHERE k.part = p.part AND k.key_hash = wanted.hash AND u.model <> ''
+                     ORDER BY k.started_at_us DESC LIMIT 1)) FROM usage_part p"
             ),
         };
         let rows = sqlx::query(statement)

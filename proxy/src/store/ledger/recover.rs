@@ -96,7 +96,7 @@ async fn post_all(
         });
     }
     let rows: Vec<UsageRow> = recovered.iter().map(|one| estimated(one, now)).collect();
-    usage::insert(connection, &rows.iter().collect::<Vec<_>>()).await?;
+    usage::insert(connection, database, &rows.iter().collect::<Vec<_>>()).await?;
     let accounts = recovered.iter().map(|one| &one.account);
     let mut accounts = Accounts::lock(connection, database, accounts).await?;
     for Recovered {

@@ -2,6 +2,7 @@
 
 use sqlx::{Any, Row as _, any::AnyRow, query::Query};
 
+use crate::store::usage::of_key::of_key;
 use crate::store::{Page, Store, StoreError};
 
 /// Which calls to list; what is none does not restrict.
@@ -60,23 +61,9 @@ macro_rules! owner {
 }
 pub(super) use owner;
 
-/// SQLite: calls of a key, the last part first. A page of the newest is found there,
-/// and of those before it only the times are looked at.
-macro_rules! of_key {
+macro_rules! filters {
     () => {
-        "(SELECT part FROM usage_part ORDER BY part DESC LIMIT -1) p CROSS JOIN usage u \
-         WHERE u.part = p.part AND u.key_hash = $1"
-    };
-}
-
-/// `$lead` is what an index finds the calls by, from where they are.
-macro_rules! matching {
-    ($columns:expr, $lead:expr, $end:literal) => {
         concat!(
-            "SELECT ",
-            $columns,
-            " FROM ",
-            $lead,
             " AND ($1 IS NULL OR u.key_hash = $1) AND ($2 IS NULL OR u.request_id = $2)",
             " AND ($3 IS NULL OR u.model = $3)",
             " AND ($4 IS NULL OR u.started_at_us >= $4) AND ($5 IS NULL OR u.started_at_us < $5)",
@@ -85,30 +72,54 @@ macro_rules! matching {
             ")",
             " AND ($7 IS NULL OR $7 = ",
             owner!("team_id"),
-            ")",
-            $end
+            ")"
         )
     };
 }
 
+/// `$lead` is what an index finds the calls by, from where they are.
 macro_rules! count {
     ($lead:expr) => {
-        matching!("COUNT(*) AS total", $lead, "")
+        concat!("SELECT COUNT(*) AS total FROM ", $lead, filters!())
+    };
+}
+
+macro_rules! rows {
+    ($from:expr, $limit:literal) => {
+        concat!(
+            "SELECT u.*, ",
+            owner!("user_id"),
+            " AS user_id, ",
+            owner!("team_id"),
+            " AS team_id FROM ",
+            $from,
+            " ORDER BY u.started_at_us DESC, u.request_id DESC",
+            $limit
+        )
     };
 }
 
 macro_rules! page {
     ($lead:expr) => {
-        matching!(
+        rows!(concat!($lead, filters!()), " LIMIT $8 OFFSET $9")
+    };
+}
+
+/// SQLite: calls of a key, the last part first. A page of the newest is found there,
+/// and of those before it only the times are looked at.
+macro_rules! page_of_key {
+    () => {
+        rows!(
             concat!(
-                "u.*, ",
-                owner!("user_id"),
-                " AS user_id, ",
-                owner!("team_id"),
-                " AS team_id"
+                "(SELECT k.request_id
+                  FROM (SELECT part FROM usage_part ORDER BY part DESC LIMIT -1) p
+                  CROSS JOIN usage_of_key k ON k.part = p.part AND k.key_hash = $1
+                  WHERE EXISTS (SELECT 1 FROM usage u WHERE u.request_id = k.request_id",
+                filters!(),
+                ") ORDER BY k.started_at_us DESC, k.request_id DESC LIMIT $8 OFFSET $9) found
+                 CROSS JOIN usage u ON u.request_id = found.request_id"
             ),
-            $lead,
-            " ORDER BY u.started_at_us DESC, u.request_id DESC LIMIT $8 OFFSET $9"
+            ""
         )
     };
 }
@@ -120,7 +131,7 @@ impl Store {
         let statement = match (&filter.request_id, &filter.key_hash) {
             (Some(_), _) => page!("usage u WHERE u.request_id = $2"),
             (None, Some(_)) if self.is_shared() => page!("usage u WHERE u.key_hash = $1"),
-            (None, Some(_)) => page!(of_key!()),
+            (None, Some(_)) => page_of_key!(),
             (None, None) => page!("usage u WHERE 0 = 0"),
         };
         let rows = filter
@@ -139,7 +150,7 @@ impl Store {
         let statement = match (&filter.request_id, &filter.key_hash) {
             (Some(_), _) => count!("usage u WHERE u.request_id = $2"),
             (None, Some(_)) if self.is_shared() => count!("usage u WHERE u.key_hash = $1"),
-            (None, Some(_)) => count!(of_key!()),
+            (None, Some(_)) => count!(concat!(of_key!(), " WHERE 0 = 0")),
             (None, None) => count!("usage u WHERE 0 = 0"),
         };
         filter

@@ -5,7 +5,7 @@ use sqlx::{Row as _, any::AnyRow};
 
 use crate::key::{AccountId, KeyHash};
 use crate::money::NanoUsd;
-use crate::store::usage::in_parts;
+use crate::store::usage::of_key::of_key;
 use crate::store::{Store, StoreError};
 
 /// Calls and what they used.
@@ -18,16 +18,16 @@ pub(crate) struct Totals {
 }
 
 macro_rules! since {
-    ($of_key:expr) => {
+    ($from:expr) => {
         concat!(
             "SELECT \
              CAST(COALESCE(SUM(CASE WHEN model = '' THEN 0 ELSE 1 END), 0) AS BIGINT) AS calls, \
              CAST(COALESCE(SUM(prompt_tokens), 0) AS BIGINT) AS prompt_tokens, \
              CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens, \
              CAST(COALESCE(SUM(cost_nanousd), 0) AS BIGINT) AS cost_nanousd \
-             FROM usage u WHERE ",
-            $of_key,
-            " AND u.started_at_us >= $2"
+             FROM ",
+            $from,
+            " WHERE u.key_hash = $1 AND u.started_at_us >= $2"
         )
     };
 }
@@ -49,8 +49,8 @@ impl Store {
     ) -> Result<Totals, StoreError> {
         let failed = || StoreError::while_doing("adding up a key's calls");
         let statement = match self.is_shared() {
-            true => since!("u.key_hash = $1"),
-            false => since!(in_parts!("u.key_hash = $1")),
+            true => since!("usage u"),
+            false => since!(of_key!()),
         };
         let row = sqlx::query(statement)
             .bind(account.to_string())

@@ -45,7 +45,7 @@ async fn change_books(
     process: Uuid,
     entries: &[Entry],
 ) -> Result<Vec<Outcome>, sqlx::Error> {
-    let written = usage::insert(connection, &rows(entries)).await?;
+    let written = usage::insert(connection, database, &rows(entries)).await?;
     let (mut changes, mut outcomes) = Changes::of(process, entries, written);
     for late in std::mem::take(&mut changes.late) {
         let taken = estimate::take_off(connection, late.owner, &late.account, late.amount).await?;
