@@ -87,16 +87,18 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         return Err(ApiError::store_unavailable());
     }
     failpoint::pass("chat.before_send").await;
+    // Not after the answer, when other calls have taken the key's place in the caches.
+    let soft_budget = match &caller {
+        Caller::Key(key) => key.warns_from(),
+        Caller::Master => None,
+    };
     let mut answer = match state.upstream.send(&deployment, outgoing).await {
         Ok(answer) => answer,
         Err(error) => return Err(no_answer(hold, &error)),
     };
     let sent = Sent {
         hold,
-        soft_budget: match &caller {
-            Caller::Key(key) => key.warns_from(),
-            Caller::Master => None,
-        },
+        soft_budget,
         rates,
         input_bound,
         hides_usage,

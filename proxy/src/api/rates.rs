@@ -100,7 +100,7 @@ pub(super) fn refused(
 pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
     let reset = header::value(format_args!("{}s", left.resets_in_s));
     for (rate, names) in [(Rate::Requests, OF_REQUESTS), (Rate::Tokens, OF_TOKENS)] {
-        let all = rates.quotas.iter().zip(&left.counts);
+        let all = rates.iter().zip(&left.counts);
         let limits = all.filter_map(|(quota, counts)| {
             let limit = quota.limit(rate)?;
             Some((counts[rate as usize], limit))
@@ -112,7 +112,7 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
             header::put(headers, of_reset, reset.clone());
         }
     }
-    let mut all = rates.quotas.iter().zip(&left.counts);
+    let mut all = rates.iter().zip(&left.counts);
     let of_key = all.find(|(quota, _)| matches!(quota.account, AccountId::Key(_)));
     if let Some((quota, counts)) = of_key {
         insert_own(headers, quota, counts);
@@ -164,9 +164,7 @@ mod tests {
             model: None,
             limits: [Some(100), Some(5_000), None, None, None],
         };
-        let mut rates = Rates {
-            quotas: Box::new([own, of_team]),
-        };
+        let mut rates = [own, of_team];
         let left = |requests| Left {
             counts: vec![[9, 0, 2, 0, 650], [requests, 4_000, 0, 0, 0]],
             resets_in_s: 42,
@@ -193,7 +191,7 @@ mod tests {
             let found = headers.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(found, value, "{name}");
         }
-        rates.quotas[0].model = Some(Arc::from("open router/a\r\nb"));
+        rates[0].model = Some(Arc::from("open router/a\r\nb"));
         insert(&mut headers, &rates, &left(1));
     }
 

@@ -28,13 +28,10 @@ pub(crate) struct Quota {
     pub(crate) limits: [Option<u64>; Rate::ALL.len()],
 }
 
-/// All that one call of a key is counted by. Made when the key is read, so that
-/// a call allocates nothing for it.
-#[derive(Clone, Debug)]
-pub(crate) struct Rates {
-    /// The key's own first; each of another account, and none without a limit.
-    pub(crate) quotas: Box<[Quota]>,
-}
+/// All that one call of a key is counted by: the key's own first, each of another
+/// account, and none without a limit. Made when the key is read, so that a call
+/// allocates nothing for it.
+pub(crate) type Rates = [Quota];
 
 /// The rates of a key by the model that is called; none is no limit.
 #[derive(Clone, Debug, Default)]
@@ -108,8 +105,8 @@ impl AllRates {
                 Quota::new(AccountId::Shared(account.clone()), limits, model)
             });
             let all = iter::once(own).chain(groups);
-            let quotas: Box<[Quota]> = all.filter(Quota::is_limited).collect();
-            (!quotas.is_empty()).then(|| Arc::new(Rates { quotas }))
+            let rates: Arc<Rates> = all.filter(Quota::is_limited).collect();
+            (!rates.is_empty()).then_some(rates)
         };
         let all = iter::once(limits).chain(groups.iter().map(|(_, limits)| *limits));
         let models = all.flat_map(|it| it.model_rpm.keys().chain(it.model_tpm.keys()));

@@ -135,7 +135,7 @@ impl Drop for Place {
 impl Shared {
     pub(super) fn exceeded(&self, rates: &Rates, tokens: u64, full: Full) -> PlaceError {
         let Full { quota, rate, left } = full;
-        let quota = &rates.quotas[quota];
+        let quota = &rates[quota];
         let minute = self.moment().minute;
         PlaceError::Exceeded(RateExceeded {
             account: quota.account.clone(),

@@ -45,8 +45,11 @@ pub(super) struct Gauges {
 struct Gauge {
     minute: i64,
     own: [Cell; OWN],
-    models: HashMap<Arc<str>, [Cell; Rate::ALL.len() - OWN]>,
+    /// None where no model has a limit of its own, as of most keys.
+    models: Option<Box<Models>>,
 }
+
+type Models = HashMap<Arc<str>, [Cell; Rate::ALL.len() - OWN]>;
 
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +101,7 @@ impl Gauges {
         self.forget(at.minute);
         let (is_shared, is_alive) = (self.is_shared, self.is_alive(at.now));
         let mut is_short = false;
-        for (place, quota) in rates.quotas.iter().enumerate() {
+        for (place, quota) in rates.iter().enumerate() {
             let gauge = self.gauge(&quota.account, at.minute);
             for (rate, limit) in limited(quota) {
                 let Some(cell) = gauge.cell(quota.model.as_ref(), rate) else {
@@ -153,7 +156,7 @@ impl Gauges {
     /// nothing where there is none.
     pub(super) fn left(&mut self, rates: &Rates, minute: i64) -> Vec<Counts> {
         let of = |quota: &Quota| self.left_of(quota, minute);
-        rates.quotas.iter().map(of).collect()
+        rates.iter().map(of).collect()
     }
 
     fn left_of(&mut self, quota: &Quota, minute: i64) -> Counts {
@@ -186,7 +189,7 @@ impl Gauges {
     /// Changes the counts that these rates limit, each with its minute, and no
     /// others: what is not limited is not counted.
     fn change(&mut self, rates: &Rates, change: impl Fn(i64, Rate, &mut Cell)) {
-        for quota in &rates.quotas {
+        for quota in rates {
             let Some(gauge) = self.gauges.get_mut(&quota.account) else {
                 continue;
             };
@@ -222,7 +225,7 @@ impl Gauge {
             self.minute = minute;
             self.own[Rate::Requests as usize].turn();
             self.own[Rate::Tokens as usize].turn();
-            self.models.clear();
+            self.models = None;
         }
     }
 
@@ -231,11 +234,12 @@ impl Gauge {
         if !rate.is_of_model() {
             return self.own.get_mut(rate as usize);
         }
-        let model = model?;
-        if !self.models.contains_key(model) {
-            self.models.insert(Arc::clone(model), Default::default());
-        }
-        self.models.get_mut(model)?.get_mut(rate as usize - OWN)
+        let model = Arc::clone(model?);
+        let models = self.models.get_or_insert_default();
+        models
+            .entry(model)
+            .or_default()
+            .get_mut(rate as usize - OWN)
     }
 }
 

@@ -98,7 +98,7 @@ impl Waiting {
     }
 
     fn is_counted_by(&self, account: &AccountId) -> bool {
-        let mut quotas = self.rates.quotas.iter();
+        let mut quotas = self.rates.iter();
         quotas.any(|quota| quota.account == *account)
     }
 
@@ -268,13 +268,13 @@ impl Keeper {
         if worst.others_have && call.patient_until.is_none_or(|until| now < until) {
             if call.patient_until.is_none() {
                 let scarce = short.iter().filter(|it| it.others_have);
-                let account = |it: &Shortage| call.rates.quotas[it.full.quota].account.clone();
+                let account = |it: &Shortage| call.rates[it.full.quota].account.clone();
                 to_ask.extend(scarce.map(account));
             }
             call.due = *call.patient_until.get_or_insert(now + PATIENCE);
             return self.waiting.push(call);
         }
-        let quota = &call.rates.quotas[worst.full.quota];
+        let quota = &call.rates[worst.full.quota];
         shared.with_gauges(|all| all.refuse(quota, worst.full.rate, call.tokens, at));
         let refused = shared.exceeded(&call.rates, call.tokens, worst.full);
         call.end(Err(refused));
@@ -282,7 +282,7 @@ impl Keeper {
 
     /// Asks the store for what these calls are short of.
     async fn claim(&mut self, calls: &[Waiting]) -> Result<(), StoreError> {
-        let mut quotas = calls.iter().flat_map(|call| &call.rates.quotas);
+        let mut quotas = calls.iter().flat_map(|call| call.rates.iter());
         if quotas.any(|quota| quota.limit(Rate::Slots).is_some()) {
             self.prove().await?;
         }

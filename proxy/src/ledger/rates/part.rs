@@ -71,7 +71,7 @@ impl Gauges {
     ) -> Vec<Ask> {
         let mut demands = HashMap::<Place, Demand>::new();
         let quotas = |(rates, tokens): (&'a Rates, u64)| {
-            let quotas = rates.quotas.iter();
+            let quotas = rates.iter();
             quotas.map(move |quota| (quota, tokens))
         };
         for (quota, tokens) in calls.flat_map(quotas) {
@@ -145,7 +145,7 @@ impl Gauges {
     /// By which limits a call is short, at most one of each quota, what nobody can
     /// give first; none where all of it fits.
     pub(super) fn shortages(&mut self, rates: &Rates, tokens: u64, at: Moment) -> Vec<Shortage> {
-        let quotas = rates.quotas.iter().enumerate();
+        let quotas = rates.iter().enumerate();
         let short = |(place, quota)| self.shortage((place, quota), tokens, at);
         let mut short = quotas.filter_map(short).collect::<Vec<_>>();
         short.sort_by_key(|it| (it.may_fit, it.others_have));
@@ -232,7 +232,8 @@ impl Gauge {
         } = self;
         let own = Rate::ALL.into_iter().zip(own);
         let own = own.map(|(rate, cell)| (rate, None, cell));
-        let of_models = models.iter_mut().flat_map(|(model, cells)| {
+        let models = models.iter_mut().flat_map(|models| models.iter_mut());
+        let of_models = models.flat_map(|(model, cells)| {
             let rates = Rate::ALL.into_iter().skip(OWN);
             rates
                 .zip(cells)

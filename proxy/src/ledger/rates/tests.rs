@@ -28,16 +28,14 @@ fn quota(account: AccountId, limits: [Option<u64>; 5]) -> Quota {
     }
 }
 
-fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Rates {
+fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Arc<Rates> {
     let mut quota = quota(key("sk-rates"), limits);
     quota.model = model.map(Arc::from);
     counted_by([quota])
 }
 
-fn counted_by<const N: usize>(quotas: [Quota; N]) -> Rates {
-    Rates {
-        quotas: Box::new(quotas),
-    }
+fn counted_by<const N: usize>(quotas: [Quota; N]) -> Arc<Rates> {
+    Arc::new(quotas)
 }
 
 fn full(rate: Rate, left: u64) -> Result<Taken, NoRoom> {

@@ -13,9 +13,7 @@ fn rates(key: KeyHash) -> Arc<Rates> {
         model: None,
         limits,
     };
-    Arc::new(Rates {
-        quotas: Box::new([quota]),
-    })
+    Arc::new([quota])
 }
 
 fn in_use(ledger: &Ledger) -> u64 {

@@ -102,9 +102,7 @@ fn quota(account: AccountId, limits: [(usize, u64); 1]) -> Quota {
 }
 
 fn counted_by<const N: usize>(quotas: [Quota; N]) -> Arc<Rates> {
-    Arc::new(Rates {
-        quotas: Box::new(quotas),
-    })
+    Arc::new(quotas)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
