@@ -83,7 +83,7 @@ pub(crate) struct Dev {
 /// One entry of `model_list`: a public name and where it is served.
 #[derive(Clone, Debug)]
 pub(crate) struct Deployment {
-    pub(crate) public_name: String,
+    pub(crate) public_name: Arc<str>,
     pub(crate) provider: Provider,
     /// The provider's own name of the model.
     pub(crate) upstream_model: String,
@@ -94,7 +94,7 @@ pub(crate) struct Deployment {
     pub(crate) free: bool,
     pub(crate) max_output_tokens: Option<u64>,
     /// Stable over restarts: a hash of what the deployment is.
-    pub(crate) id: String,
+    pub(crate) id: Arc<str>,
     pub(crate) timeout: Option<Duration>,
 }
 

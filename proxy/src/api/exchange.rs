@@ -109,7 +109,7 @@ pub(super) async fn run(state: AppState, exchange: Exchange) -> Result<Response,
         return Err(refused(sent, &mut answer, api_key).await);
     }
     let mut headers = std::mem::take(&mut answer.headers);
-    if let Ok(id) = HeaderValue::try_from(&deployment.id) {
+    if let Ok(id) = HeaderValue::try_from(&*deployment.id) {
         headers.insert(MODEL_ID, id);
     }
     if is_event_stream(&headers) {

@@ -49,7 +49,7 @@ pub(crate) async fn list(
         .config
         .models
         .iter()
-        .map(|deployment| deployment.public_name.as_str())
+        .map(|deployment| &*deployment.public_name)
         .filter(|name| is_allowed(name))
         .collect::<BTreeSet<_>>();
     let model = |name: &str| Model {

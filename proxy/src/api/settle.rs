@@ -61,8 +61,8 @@ mod tests {
         let call = Call {
             request_id: Uuid::new_v4(),
             accounts: Default::default(),
-            model: "m".to_owned(),
-            deployment_id: "test".to_owned(),
+            model: "m".into(),
+            deployment_id: "test".into(),
             price: Some(Price {
                 input: PicoUsd::from_decimal("1e-9").expect("price"),
                 output: PicoUsd::from_decimal("2e-9").expect("price"),

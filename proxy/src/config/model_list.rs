@@ -65,8 +65,8 @@ pub(super) fn parse(reader: &mut Reader<'_>, list: &Node) -> Result<Vec<Deployme
 pub(super) fn demo() -> Result<Deployment, MoneyError> {
     let base = Url::parse(ECHO_BASE).map_err(|_| MoneyError::Malformed)?;
     Ok(Deployment {
-        id: identity(&["demo", "echo", "demo", ECHO_BASE]),
-        public_name: "demo".to_owned(),
+        id: identity(&["demo", "echo", "demo", ECHO_BASE]).into(),
+        public_name: "demo".into(),
         provider: Provider::Echo,
         upstream_model: "demo".to_owned(),
         api_base: base,
@@ -196,12 +196,13 @@ fn finish(reader: &Reader<'_>, draft: Draft<'_>, item: &Node) -> Result<Deployme
         Some(key) => Some(key),
         None => from_environment().transpose()?,
     };
+    let id = draft
+        .id
+        .unwrap_or_else(|| identity(&[&public_name, prefix, upstream_model, api_base.as_str()]));
     Ok(Deployment {
-        id: draft.id.unwrap_or_else(|| {
-            identity(&[&public_name, prefix, upstream_model, api_base.as_str()])
-        }),
+        id: id.into(),
         free: matches!((draft.input, draft.output), (Some(input), Some(output)) if input.picos() == 0 && output.picos() == 0),
-        public_name,
+        public_name: public_name.into(),
         provider,
         upstream_model: upstream_model.to_owned(),
         api_base,

@@ -79,7 +79,7 @@ pub(crate) fn resolve(
         folder: None,
     });
     let mut models = file.models;
-    if options.dev && !models.iter().any(|model| model.public_name == "demo") {
+    if options.dev && !models.iter().any(|model| &*model.public_name == "demo") {
         models.push(model_list::demo()?);
     }
     let defaults = Server::default();
@@ -329,7 +329,7 @@ llm_proxy: {server: {listen: '127.0.0.1:5000'}, ledger: {time_zone: Europe/Berli
         let (config, _) = resolve(&options, &Environment::of(&[])).unwrap();
         let dev = config.dev.unwrap();
         assert!(dev.master_key_generated && config.master_key.expose().len() >= 16);
-        assert_eq!(config.models[0].public_name, "demo");
+        assert_eq!(&*config.models[0].public_name, "demo");
         let folder = dev.folder.as_ref().unwrap().path().to_owned();
         assert!(folder.is_dir());
         drop(dev);

@@ -48,7 +48,7 @@ pub(super) enum ClaimError {
 }
 
 /// A claim on its way to the store, and who waits for it.
-pub(super) type Waiting = (Claim, Box<Waiter>);
+pub(super) type Waiting = (Box<Claim>, Box<Waiter>);
 
 #[derive(Debug)]
 pub(super) struct Waiter {
@@ -91,7 +91,8 @@ impl Ledger {
             is_last,
             answer,
         };
-        self.0.send(Command::Claim((claim, Box::new(waiter))));
+        let queued = (Box::new(claim), Box::new(waiter));
+        self.0.send(Command::Claim(queued));
         match tokio::time::timeout(CLAIM_TIMEOUT, waiting).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(ClaimError::StoreUnavailable),

@@ -19,21 +19,13 @@ pub(crate) type Amounts = [NanoUsd; ACCOUNTS_MAX];
 
 pub(crate) const NOTHING: Amounts = [NanoUsd::ZERO; ACCOUNTS_MAX];
 
-/// One change of the store's books.
+/// One change of the store's books. Boxed, because thousands wait for a batch, and each
+/// of them is moved several times on its way.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most entries that are not boxed are claims, which must not allocate"
-)]
 pub(crate) enum Entry {
-    Claim(Claim),
+    Claim(Box<Claim>),
     Post(Box<Posting>),
-    /// Take an amount off the allotment of this process.
-    Return {
-        process: Uuid,
-        account: AccountId,
-        amount: NanoUsd,
-    },
+    Return(Box<Return>),
 }
 
 /// Write the row, add its cost to the posted total of each of its accounts and
@@ -45,6 +37,14 @@ pub(crate) struct Posting {
     /// Whose allotments they are.
     pub(crate) process: Uuid,
     pub(crate) releases: Amounts,
+}
+
+/// Take an amount off the allotment of this process.
+#[derive(Debug, Clone)]
+pub(crate) struct Return {
+    pub(crate) process: Uuid,
+    pub(crate) account: AccountId,
+    pub(crate) amount: NanoUsd,
 }
 
 /// Allot `least` of each account to this process, in all of them or in none,

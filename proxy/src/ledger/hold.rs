@@ -26,8 +26,8 @@ pub(crate) struct Call {
     /// [`crate::key::Key::accounts`]; none for the master key, whose calls are
     /// only recorded.
     pub(crate) accounts: Arc<[AccountId]>,
-    pub(crate) model: String,
-    pub(crate) deployment_id: String,
+    pub(crate) model: Arc<str>,
+    pub(crate) deployment_id: Arc<str>,
     /// Frozen here, so that a reload cannot change a call under way. None is
     /// free of charge.
     pub(crate) price: Option<Price>,
@@ -237,8 +237,8 @@ impl Hold {
         let row = UsageRow {
             request_id: self.call.request_id,
             accounts: Arc::clone(&self.call.accounts),
-            model: std::mem::take(&mut self.call.model),
-            deployment_id: std::mem::take(&mut self.call.deployment_id),
+            model: Arc::clone(&self.call.model),
+            deployment_id: Arc::clone(&self.call.deployment_id),
             usage: settlement.usage,
             cost: settlement.cost,
             estimated: settlement.estimated,

@@ -15,7 +15,7 @@ use super::Windows;
 use super::account::Standing;
 use super::backlog::Backlog;
 use super::books::{Books, TakeAll};
-use super::entry::{Amounts, Entry};
+use super::entry::{Amounts, Entry, Return};
 use super::rates::{Gauges, keeper};
 use super::writer::Command;
 use crate::clock::Clock;
@@ -80,11 +80,12 @@ impl Shared {
     pub(super) fn give_back(&self, process: Uuid, account: &AccountId, amount: NanoUsd) {
         if amount > NanoUsd::ZERO {
             let account = account.clone();
-            self.send(Command::Write(Entry::Return {
+            let entry = Entry::Return(Box::new(Return {
                 process,
                 account,
                 amount,
             }));
+            self.send(Command::Write(entry));
         }
     }
 

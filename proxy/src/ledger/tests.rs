@@ -156,8 +156,8 @@ fn call_of(accounts: &Arc<[AccountId]>) -> Call {
     Call {
         request_id: Uuid::new_v4(),
         accounts: Arc::clone(accounts),
-        model: "demo".to_owned(),
-        deployment_id: "test".to_owned(),
+        model: "demo".into(),
+        deployment_id: "test".into(),
         price: Some(Price::default()),
         streamed: false,
         started_at: Utc::now(),

@@ -20,7 +20,7 @@ use self::contact::Contact;
 use self::others::Others;
 use self::unknown::{Unknown, granted};
 use super::claim::{ClaimError, Waiting};
-use super::entry::Entry;
+use super::entry::{Entry, Return};
 use super::{Shared, recover_dead};
 use crate::key::AccountId;
 use crate::money::NanoUsd;
@@ -335,11 +335,11 @@ impl Writer {
     }
 
     fn owe_return(&mut self, process: Uuid, account: AccountId, amount: NanoUsd) {
-        self.owed.push(Entry::Return {
+        self.owed.push(Entry::Return(Box::new(Return {
             process,
             account,
             amount,
-        });
+        })));
         if let Some(shared) = self.shared.upgrade() {
             shared.backlog.grow();
         }

@@ -28,8 +28,8 @@ pub(crate) struct UsageRow {
     /// Where its cost is posted; none for the master key.
     pub(crate) accounts: Arc<[AccountId]>,
     /// The public model name, as configured.
-    pub(crate) model: String,
-    pub(crate) deployment_id: String,
+    pub(crate) model: Arc<str>,
+    pub(crate) deployment_id: Arc<str>,
     pub(crate) usage: Usage,
     pub(crate) cost: NanoUsd,
     /// The cost is a bound, because the provider gave no count.
@@ -49,8 +49,8 @@ impl UsageRow {
         Self {
             request_id: Uuid::now_v7(),
             accounts,
-            model: "demo".to_owned(),
-            deployment_id: "test".to_owned(),
+            model: Arc::from("demo"),
+            deployment_id: Arc::from("test"),
             usage: Usage::default(),
             cost,
             estimated: false,
@@ -245,8 +245,8 @@ fn bound<'q>(
     query
         .bind(row.map(|row| row.request_id.to_string()))
         .bind(key.map(|hash| hash.to_string()))
-        .bind(row.map(|row| row.model.as_str()))
-        .bind(row.map(|row| row.deployment_id.as_str()))
+        .bind(row.map(|row| &*row.model))
+        .bind(row.map(|row| &*row.deployment_id))
         .bind(row.map(|row| count(row.usage.prompt_tokens)))
         .bind(row.map(|row| count(row.usage.completion_tokens)))
         .bind(row.map(|row| count(row.usage.cached_tokens)))

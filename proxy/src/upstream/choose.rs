@@ -18,7 +18,7 @@ pub(crate) fn choose<'a>(
     deployments: &'a [Arc<Deployment>],
     model: &str,
 ) -> Option<&'a Arc<Deployment>> {
-    let named = || deployments.iter().filter(|one| one.public_name == model);
+    let named = || deployments.iter().filter(|one| *one.public_name == *model);
     let count = named().count();
     if count <= 1 {
         return named().next();

@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn only_streams_without_a_configured_timeout_hurry_their_headers() {
         let mut deployment = Deployment {
-            public_name: "m".to_owned(),
+            public_name: "m".into(),
             provider: Provider::OpenAiCompatible,
             upstream_model: "m".to_owned(),
             api_base: "http://a:1".parse().expect("URL"),
@@ -84,7 +84,7 @@ mod tests {
             price: None,
             free: false,
             max_output_tokens: None,
-            id: "test".to_owned(),
+            id: "test".into(),
             timeout: None,
         };
         for (streamed, expected) in [(true, Some(HEADERS_TIMEOUT)), (false, None)] {

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 fn deployment(api_base: &str) -> Deployment {
     Deployment {
-        public_name: "m".to_owned(),
+        public_name: "m".into(),
         provider: Provider::OpenAiCompatible,
         upstream_model: "m".to_owned(),
         api_base: api_base.parse().expect("URL"),
@@ -21,7 +21,7 @@ fn deployment(api_base: &str) -> Deployment {
         price: None,
         free: false,
         max_output_tokens: None,
-        id: "test".to_owned(),
+        id: "test".into(),
         timeout: Some(PATIENCE),
     }
 }

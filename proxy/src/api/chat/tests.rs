@@ -28,11 +28,11 @@ const WAYS: usize = 8;
 fn models(config: &mut Config) {
     let demo = Deployment::clone(&config.models[0]);
     let mut unpriced = demo.clone();
-    unpriced.public_name = "unpriced".to_owned();
+    unpriced.public_name = "unpriced".into();
     unpriced.price = None;
     unpriced.free = false;
     let mut broken = demo;
-    broken.public_name = "broken".to_owned();
+    broken.public_name = "broken".into();
     broken.provider = Provider::OpenAiCompatible;
     broken.api_base = "http://127.0.0.1:1/v1".parse().unwrap();
     config.models.extend([unpriced, broken].map(Arc::new));

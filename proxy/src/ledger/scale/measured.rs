@@ -84,12 +84,12 @@ impl Bench {
         for (least, _) in least.iter_mut().zip(of.iter()) {
             *least = amount();
         }
-        Entry::Claim(Claim {
+        Entry::Claim(Box::new(Claim {
             process: self.process,
             accounts: Arc::clone(of),
             least,
             ahead: NOTHING,
-        })
+        }))
     }
 
     fn post(&self, of: &Arc<[AccountId]>) -> Entry {
@@ -118,15 +118,13 @@ fn key(number: usize) -> Arc<[AccountId]> {
 /// The same for the simulated store.
 fn simulated(entries: &[Entry]) -> Vec<Write> {
     let write = |entry: &Entry| match entry {
-        Entry::Claim(claim) => Write::Claim(claim.clone()),
+        Entry::Claim(claim) => Write::Claim(Claim::clone(claim)),
         Entry::Post(posting) => Write::Post {
             accounts: Arc::clone(&posting.row.accounts),
             cost: posting.row.cost,
             releases: posting.releases,
         },
-        Entry::Return {
-            account, amount, ..
-        } => Write::Return(account.clone(), *amount),
+        Entry::Return(it) => Write::Return(it.account.clone(), it.amount),
     };
     entries.iter().map(write).collect()
 }

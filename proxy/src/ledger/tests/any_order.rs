@@ -69,7 +69,7 @@ impl Case {
             least,
             ahead: NOTHING,
         };
-        let outcomes = self.write(&[Entry::Claim(claim)]).await;
+        let outcomes = self.write(&[Entry::Claim(Box::new(claim))]).await;
         assert!(matches!(outcomes[..], [Outcome::Granted(_)]));
     }
 

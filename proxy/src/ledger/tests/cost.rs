@@ -119,8 +119,8 @@ fn run(
                     let call = Call {
                         request_id: ids[at],
                         accounts: Arc::clone(key),
-                        model: "demo".to_owned(),
-                        deployment_id: "test".to_owned(),
+                        model: "demo".into(),
+                        deployment_id: "test".into(),
                         price: Some(Price::default()),
                         streamed: false,
                         started_at: DateTime::UNIX_EPOCH,

@@ -75,7 +75,7 @@ async fn b1_what_another_process_does_not_use_is_there_before_a_refusal() {
         least,
         ahead: entry::NOTHING,
     };
-    let entries = [Entry::Claim(claim)];
+    let entries = [Entry::Claim(Box::new(claim))];
     let granted = apply(&three.bench.store, process, 1, &entries).await;
     let Outcome::Granted(grants) = &granted.expect("applied")[0] else {
         panic!("refused");

@@ -56,7 +56,7 @@ impl Scene {
         };
         let batch = store::ledger::process::applied_batch(&self.bench.store, process).await;
         let batch = batch.expect("read").expect("registered");
-        let entries = [Entry::Claim(claim)];
+        let entries = [Entry::Claim(Box::new(claim))];
         store::ledger::apply(&self.bench.store, process, batch, &entries)
             .await
             .expect("applied");

@@ -22,12 +22,12 @@ fn posting(process: Uuid, account: &AccountId) -> Entry {
 }
 
 fn claim(process: Uuid, account: &AccountId, nanos: i64) -> Entry {
-    Entry::Claim(Claim {
+    Entry::Claim(Box::new(Claim {
         process,
         accounts: Arc::from([account.clone()]),
         least: amounts(nanos),
         ahead: NOTHING,
-    })
+    }))
 }
 
 fn amounts(nanos: i64) -> Amounts {

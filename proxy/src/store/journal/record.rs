@@ -159,8 +159,8 @@ pub(super) fn encode(
         Row(
             row.request_id,
             accounts.map(|account| places.of(account)).collect(),
-            row.model.as_str().into(),
-            row.deployment_id.as_str().into(),
+            (&*row.model).into(),
+            (&*row.deployment_id).into(),
             [
                 usage.prompt_tokens,
                 usage.completion_tokens,
@@ -259,8 +259,8 @@ impl Row<'_> {
         Ok(UsageRow {
             request_id,
             accounts,
-            model: model.into_owned(),
-            deployment_id: deployment_id.into_owned(),
+            model: Arc::from(&*model),
+            deployment_id: Arc::from(&*deployment_id),
             usage: Usage {
                 prompt_tokens,
                 completion_tokens,
@@ -292,8 +292,8 @@ mod tests {
         let row = |cost, accounts: &[AccountId]| UsageRow {
             request_id: Uuid::now_v7(),
             accounts: accounts.into(),
-            model: "a \"quoted\" \u{1F600} model".to_owned(),
-            deployment_id: String::new(),
+            model: Arc::from("a \"quoted\" \u{1F600} model"),
+            deployment_id: Arc::default(),
             usage: Usage {
                 prompt_tokens: u64::MAX,
                 completion_tokens: 2,

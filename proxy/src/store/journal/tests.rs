@@ -66,12 +66,12 @@ impl Case {
     fn claim(&self, nanos: i64) -> Entry {
         let mut least = NOTHING;
         least[0] = NanoUsd::from_nanos(nanos);
-        Entry::Claim(Claim {
+        Entry::Claim(Box::new(Claim {
             process: self.process,
             accounts: Arc::from([self.key.clone()]),
             least,
             ahead: NOTHING,
-        })
+        }))
     }
 
     fn posting(&self, cost: i64) -> Entry {

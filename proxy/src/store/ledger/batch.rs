@@ -42,7 +42,7 @@ pub(crate) async fn apply(
 fn is_late(entry: &Entry, process: Uuid) -> bool {
     match entry {
         Entry::Post(posting) => posting.process != process,
-        Entry::Return { process: owner, .. } => *owner != process,
+        Entry::Return(it) => it.process != process,
         Entry::Claim(_) => false,
     }
 }
@@ -50,7 +50,7 @@ fn is_late(entry: &Entry, process: Uuid) -> bool {
 fn rows(entries: &[Entry]) -> Vec<&UsageRow> {
     let rows = entries.iter().filter_map(|entry| match entry {
         Entry::Post(posting) => Some(&posting.row),
-        Entry::Return { .. } | Entry::Claim(_) => None,
+        Entry::Return(_) | Entry::Claim(_) => None,
     });
     rows.collect()
 }
@@ -87,12 +87,8 @@ impl Changes {
                 Outcome::Posted
             }
             Entry::Post(_) => Outcome::AlreadyPosted,
-            Entry::Return {
-                process: owner,
-                account,
-                amount,
-            } => {
-                changes.add((process, *owner), account, 0, *amount);
+            Entry::Return(it) => {
+                changes.add((process, it.process), &it.account, 0, it.amount);
                 Outcome::Returned
             }
             Entry::Claim(claim) => {

@@ -120,8 +120,8 @@ fn estimated(recovered: &Recovered, now: DateTime<Utc>) -> UsageRow {
     UsageRow {
         request_id: recovered.request_id,
         accounts: Arc::from([recovered.account.clone()]),
-        model: String::new(),
-        deployment_id: String::new(),
+        model: Arc::default(),
+        deployment_id: Arc::default(),
         usage: Usage::default(),
         cost: recovered.amount,
         estimated: true,

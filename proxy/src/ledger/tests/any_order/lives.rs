@@ -273,7 +273,7 @@ impl Life {
             least,
             ahead: NOTHING,
         };
-        ledger.0.send(Command::Write(Entry::Claim(claim)));
+        ledger.0.send(Command::Write(Entry::Claim(Box::new(claim))));
         // Twice, because the first may find that this process was taken for dead.
         ledger.flush().await;
         ledger.flush().await;
