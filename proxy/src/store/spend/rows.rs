@@ -61,12 +61,18 @@ macro_rules! owner {
 }
 pub(super) use owner;
 
+/// `$timed` has the calls' times: what tells them before the call itself is looked up
+/// is asked first.
 macro_rules! filters {
-    () => {
+    ($timed:literal) => {
         concat!(
             " AND ($1 IS NULL OR u.key_hash = $1) AND ($2 IS NULL OR u.request_id = $2)",
             " AND ($3 IS NULL OR u.model = $3)",
-            " AND ($4 IS NULL OR u.started_at_us >= $4) AND ($5 IS NULL OR u.started_at_us < $5)",
+            " AND ($4 IS NULL OR ",
+            $timed,
+            ".started_at_us >= $4) AND ($5 IS NULL OR ",
+            $timed,
+            ".started_at_us < $5)",
             " AND ($6 IS NULL OR $6 = ",
             owner!("user_id"),
             ")",
@@ -80,7 +86,10 @@ macro_rules! filters {
 /// `$lead` is what an index finds the calls by, from where they are.
 macro_rules! count {
     ($lead:expr) => {
-        concat!("SELECT COUNT(*) AS total FROM ", $lead, filters!())
+        count!($lead, "u")
+    };
+    ($lead:expr, $timed:literal) => {
+        concat!("SELECT COUNT(*) AS total FROM ", $lead, filters!($timed))
     };
 }
 
@@ -101,7 +110,7 @@ macro_rules! rows {
 
 macro_rules! page {
     ($lead:expr) => {
-        rows!(concat!($lead, filters!()), " LIMIT $8 OFFSET $9")
+        rows!(concat!($lead, filters!("u")), " LIMIT $8 OFFSET $9")
     };
 }
 
@@ -115,7 +124,7 @@ macro_rules! page_of_key {
                   FROM (SELECT part FROM usage_part ORDER BY part DESC LIMIT -1) p
                   CROSS JOIN usage_of_key k ON k.part = p.part AND k.key_hash = $1
                   WHERE EXISTS (SELECT 1 FROM usage u WHERE u.request_id = k.request_id",
-                filters!(),
+                filters!("k"),
                 ") ORDER BY k.started_at_us DESC, k.request_id DESC LIMIT $8 OFFSET $9) found
                  CROSS JOIN usage u ON u.request_id = found.request_id"
             ),
@@ -150,7 +159,7 @@ impl Store {
         let statement = match (&filter.request_id, &filter.key_hash) {
             (Some(_), _) => count!("usage u WHERE u.request_id = $2"),
             (None, Some(_)) if self.is_shared() => count!("usage u WHERE u.key_hash = $1"),
-            (None, Some(_)) => count!(concat!(of_key!(), " WHERE 0 = 0")),
+            (None, Some(_)) => count!(concat!(of_key!(), " WHERE 0 = 0"), "k"),
             (None, None) => count!("usage u WHERE 0 = 0"),
         };
         filter

@@ -26,8 +26,7 @@ macro_rules! since {
              CAST(COALESCE(SUM(completion_tokens), 0) AS BIGINT) AS completion_tokens, \
              CAST(COALESCE(SUM(cost_nanousd), 0) AS BIGINT) AS cost_nanousd \
              FROM ",
-            $from,
-            " WHERE u.key_hash = $1 AND u.started_at_us >= $2"
+            $from
         )
     };
 }
@@ -49,8 +48,8 @@ impl Store {
     ) -> Result<Totals, StoreError> {
         let failed = || StoreError::while_doing("adding up a key's calls");
         let statement = match self.is_shared() {
-            true => since!("usage u"),
-            false => since!(of_key!()),
+            true => since!("usage u WHERE u.key_hash = $1 AND u.started_at_us >= $2"),
+            false => since!(concat!(of_key!(), " WHERE k.started_at_us >= $2")),
         };
         let row = sqlx::query(statement)
             .bind(account.to_string())
