@@ -55,8 +55,6 @@ pub(crate) struct Key {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) blocked: bool,
-    /// What its calls are counted by. Made by [`Key::charge_to`].
-    pub(crate) rates: AllRates,
     pub(crate) own: Arc<Own>,
 }
 
@@ -112,7 +110,6 @@ impl Key {
             created_at: now,
             updated_at: now,
             blocked: false,
-            rates: AllRates::default(),
             own: Arc::default(),
         }
     }
@@ -208,7 +205,22 @@ impl Key {
         });
         let (team_id, user_id) = (self.team_id.as_deref(), self.user_id.as_deref());
         let counting = self.groups.counting(team_id, user_id);
-        self.rates = AllRates::new(self.account(), &self.terms().1, &counting);
+        let rates = AllRates::new(&self.terms().1, &counting);
+        // Few keys have the user in common, but many all else.
+        let is_of_user = counting
+            .iter()
+            .any(|(who, _)| who.scope == SharedScope::User);
+        (self.user_rates, self.rates) = match is_of_user {
+            true => (Some(Arc::new(rates)), AllRates::default()),
+            false => (None, rates),
+        };
+    }
+
+    /// What a call of this model is counted by: by its account, because counts go
+    /// on when it is regenerated. None where it has no limit.
+    pub(crate) fn rates_of(&self, model: &str) -> Option<Rates> {
+        let rates = self.user_rates.as_deref().unwrap_or(&self.rates);
+        rates.of(self.account(), model)
     }
 
     /// What it spends together with the other keys of its team, or of its user.

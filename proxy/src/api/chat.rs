@@ -95,7 +95,7 @@ async fn answer(
     let tokens = envelope.input_bound.saturating_add(output_bound);
     let rates = rates(&caller, deployment);
     // Before the budget, so that a flood of calls over a rate claims no money.
-    let place = match rates {
+    let place = match &rates {
         Some(rates) => Some(place(state, &caller, deployment, rates, tokens).await?),
         None => None,
     };
@@ -105,7 +105,7 @@ async fn answer(
     let exchange = Exchange {
         deployment: Arc::clone(deployment),
         hold,
-        rates: rates.cloned(),
+        rates,
         outgoing,
         input_bound: envelope.input_bound,
         hides_usage: envelope.stream && !envelope.wants_usage,
@@ -160,10 +160,10 @@ fn call(
     }
 }
 
-fn rates<'a>(caller: &'a Caller, deployment: &Deployment) -> Option<&'a Arc<Rates>> {
+fn rates(caller: &Caller, deployment: &Deployment) -> Option<Rates> {
     match caller {
         Caller::Master => None,
-        Caller::Key(key) => key.rates.of(&deployment.public_name),
+        Caller::Key(key) => key.rates_of(&deployment.public_name),
     }
 }
 
@@ -171,7 +171,7 @@ async fn place(
     state: &AppState,
     caller: &Caller,
     deployment: &Deployment,
-    rates: &Arc<Rates>,
+    rates: &Rates,
     tokens: u64,
 ) -> Result<Place, ApiError> {
     let Caller::Key(key) = caller else {

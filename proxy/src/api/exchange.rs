@@ -48,7 +48,7 @@ pub(super) struct Exchange {
     pub(super) deployment: Arc<Deployment>,
     pub(super) hold: Hold,
     /// What the key's calls are counted by.
-    pub(super) rates: Option<Arc<Rates>>,
+    pub(super) rates: Option<Rates>,
     pub(super) outgoing: Outgoing,
     pub(super) input_bound: u64,
     /// The caller did not ask for a stream's usage chunk.
@@ -62,7 +62,7 @@ pub(super) struct Exchange {
 struct Sent {
     hold: Hold,
     soft_budget: Option<NanoUsd>,
-    rates: Option<Arc<Rates>>,
+    rates: Option<Rates>,
     input_bound: u64,
     hides_usage: bool,
     status: u16,
@@ -169,10 +169,10 @@ async fn whole(
     let (rates, soft_budget) = (sent.rates.clone(), sent.soft_budget);
     failpoint::pass("chat.before_settle").await;
     let cost = settle(sent, &meter, Ending::Ended);
-    insert_rates(state, &mut headers, rates.as_deref());
     if !is_usable {
         return Err(failure::unusable());
     }
+    insert_rates(state, &mut headers, rates.as_ref());
     header::put(&mut headers, RESPONSE_COST, header::value(cost));
     let spent = spend(state, &accounts);
     header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
@@ -194,7 +194,7 @@ fn stream(
     let spent = spend(state, accounts);
     header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
     warn(state, accounts, sent.soft_budget, &mut headers);
-    insert_rates(state, &mut headers, sent.rates.as_deref());
+    insert_rates(state, &mut headers, sent.rates.as_ref());
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);

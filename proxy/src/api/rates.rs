@@ -101,7 +101,7 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
     let reset = header::value(format_args!("{}s", left.resets_in_s));
     for (rate, names) in [(Rate::Requests, OF_REQUESTS), (Rate::Tokens, OF_TOKENS)] {
         let all = rates.iter().zip(&left.counts);
-        let limits = all.filter_map(|(quota, counts)| {
+        let limits = all.filter_map(|((_, quota), counts)| {
             let limit = quota.limit(rate)?;
             Some((counts[rate as usize], limit))
         });
@@ -113,8 +113,8 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
         }
     }
     let mut all = rates.iter().zip(&left.counts);
-    let of_key = all.find(|(quota, _)| matches!(quota.account, AccountId::Key(_)));
-    if let Some((quota, counts)) = of_key {
+    let of_key = all.find(|((whose, _), _)| matches!(whose, AccountId::Key(_)));
+    if let Some(((_, quota), counts)) = of_key {
         insert_own(headers, quota, counts);
     }
 }
@@ -155,16 +155,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         let key = fixture("sk-headers");
         let own = Quota {
-            account: key.own_account(),
+            group: None,
             model: Some(Arc::from("gpt-5")),
             limits: [Some(10), None, Some(3), None, Some(700)],
         };
         let of_team = Quota {
-            account: team("t"),
+            group: None,
             model: None,
             limits: [Some(100), Some(5_000), None, None, None],
         };
-        let mut rates = [own, of_team];
+        let mut all = [(key.own_account(), own), (team("t"), of_team)];
+        let rates = Rates::from(all.clone());
         let left = |requests| Left {
             counts: vec![[9, 0, 2, 0, 650], [requests, 4_000, 0, 0, 0]],
             resets_in_s: 42,
@@ -191,8 +192,8 @@ mod tests {
             let found = headers.get(name).map(|value| value.to_str().unwrap());
             assert_eq!(found, value, "{name}");
         }
-        rates[0].model = Some(Arc::from("open router/a\r\nb"));
-        insert(&mut headers, &rates, &left(1));
+        all[0].1.model = Some(Arc::from("open router/a\r\nb"));
+        insert(&mut headers, &Rates::from(all), &left(1));
     }
 
     fn team(id: &str) -> AccountId {

@@ -11,7 +11,8 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    AccountId, Cidr, Groups, Key, KeyHash, KeyType, Limits, Metadata, Scopes, Seal, SharedAccount,
+    AccountId, AllRates, Cidr, Groups, Key, KeyHash, KeyType, Limits, Metadata, Scopes, Seal,
+    SharedAccount,
 };
 use crate::money::NanoUsd;
 
@@ -32,6 +33,8 @@ pub(crate) struct Own {
     pub(crate) alias: Option<String>,
     pub(crate) metadata: Metadata,
     pub(crate) user_id: Option<String>,
+    /// [`Rules::rates`], where the keys of its user are counted together.
+    pub(crate) user_rates: Option<Arc<AllRates>>,
     /// None where it has no budget of its own but that of its lifetime. Made by
     /// [`Key::charge_to`].
     pub(crate) budgets: Option<Arc<Budgets>>,
@@ -65,6 +68,8 @@ pub(crate) struct Rules {
     pub(crate) charged: Vec<SharedAccount>,
     /// How many of them are its `shared_budgets`.
     pub(crate) shared_count: usize,
+    /// [`Key::rates_of`] but for the key. Made by [`Key::charge_to`].
+    pub(crate) rates: AllRates,
     pub(crate) key_type: KeyType,
     /// Paths or LiteLLM's route groups; empty = every route a key may call.
     pub(crate) allowed_routes: Vec<String>,
@@ -117,6 +122,7 @@ impl Own {
             alias,
             metadata,
             user_id,
+            user_rates,
             budgets,
             rules: _,
         } = self;
@@ -126,6 +132,7 @@ impl Own {
             && alias.is_none()
             && metadata.is_empty()
             && user_id.is_none()
+            && user_rates.is_none()
             && budgets.is_none()
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Left {
 #[must_use = "the call has no place once it is dropped"]
 pub(crate) struct Place {
     shared: Arc<Shared>,
-    rates: Arc<Rates>,
+    rates: Rates,
     /// None once it is resolved.
     taken: Option<Taken>,
 }
@@ -63,7 +63,7 @@ impl Ledger {
     /// Counts a call of up to `tokens` tokens, or refuses it. Where others count
     /// with the same limits, it waits for the store when this process's part of one
     /// is used up.
-    pub(crate) async fn admit(&self, rates: &Arc<Rates>, tokens: u64) -> Result<Place, PlaceError> {
+    pub(crate) async fn admit(&self, rates: &Rates, tokens: u64) -> Result<Place, PlaceError> {
         let shared = &self.0;
         let at = shared.moment();
         match shared.with_gauges(|all| all.take(rates, tokens, at)) {
@@ -104,10 +104,10 @@ impl Ledger {
 }
 
 impl Place {
-    pub(super) fn new(shared: &Arc<Shared>, rates: &Arc<Rates>, taken: Taken) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, rates: &Rates, taken: Taken) -> Self {
         Self {
             shared: Arc::clone(shared),
-            rates: Arc::clone(rates),
+            rates: rates.clone(),
             taken: Some(taken),
         }
     }
@@ -135,10 +135,10 @@ impl Drop for Place {
 impl Shared {
     pub(super) fn exceeded(&self, rates: &Rates, tokens: u64, full: Full) -> PlaceError {
         let Full { quota, rate, left } = full;
-        let quota = &rates[quota];
+        let (account, quota) = rates.at(quota);
         let minute = self.moment().minute;
         PlaceError::Exceeded(RateExceeded {
-            account: quota.account.clone(),
+            account: account.clone(),
             rate,
             limit: quota.limit(rate).unwrap_or_default(),
             left,

@@ -101,8 +101,8 @@ impl Gauges {
         self.forget(at.minute);
         let (is_shared, is_alive) = (self.is_shared, self.is_alive(at.now));
         let mut is_short = false;
-        for (place, quota) in rates.iter().enumerate() {
-            let gauge = self.gauge(&quota.account, at.minute);
+        for (place, (account, quota)) in rates.iter().enumerate() {
+            let gauge = self.gauge(account, at.minute);
             for (rate, limit) in limited(quota) {
                 let Some(cell) = gauge.cell(quota.model.as_ref(), rate) else {
                     continue;
@@ -155,13 +155,13 @@ impl Gauges {
     /// How much is left of each limit of each quota as far as this process knows;
     /// nothing where there is none.
     pub(super) fn left(&mut self, rates: &Rates, minute: i64) -> Vec<Counts> {
-        let of = |quota: &Quota| self.left_of(quota, minute);
+        let of = |(account, quota)| self.left_of(account, quota, minute);
         rates.iter().map(of).collect()
     }
 
-    fn left_of(&mut self, quota: &Quota, minute: i64) -> Counts {
+    fn left_of(&mut self, account: &AccountId, quota: &Quota, minute: i64) -> Counts {
         let mut left = quota.limits.map(Option::unwrap_or_default);
-        if let Some(gauge) = self.gauges.get_mut(&quota.account) {
+        if let Some(gauge) = self.gauges.get_mut(account) {
             gauge.turn(minute);
             for (rate, limit) in limited(quota) {
                 if let Some(cell) = gauge.cell(quota.model.as_ref(), rate) {
@@ -189,8 +189,8 @@ impl Gauges {
     /// Changes the counts that these rates limit, each with its minute, and no
     /// others: what is not limited is not counted.
     fn change(&mut self, rates: &Rates, change: impl Fn(i64, Rate, &mut Cell)) {
-        for quota in rates {
-            let Some(gauge) = self.gauges.get_mut(&quota.account) else {
+        for (account, quota) in rates.iter() {
+            let Some(gauge) = self.gauges.get_mut(account) else {
                 continue;
             };
             for (rate, _) in limited(quota) {

@@ -106,6 +106,7 @@ impl KeyRow {
             max_budget: self.max_budget_nanousd.map(NanoUsd::from_nanos),
             charged: Vec::new(),
             shared_count: 0,
+            rates: AllRates::default(),
             key_type: KeyType::parse(&self.key_type).ok_or_else(|| damaged("key type"))?,
             allowed_routes: from_json(&self.allowed_routes).ok_or_else(|| damaged("routes"))?,
             // A name that is not known is damage: without it the key would
@@ -123,6 +124,7 @@ impl KeyRow {
             alias: self.alias,
             metadata: Metadata::parse(&self.metadata).ok_or_else(|| damaged("metadata"))?,
             user_id: self.user_id,
+            user_rates: None,
             budgets: None,
             rules: Arc::new(rules),
         };
@@ -136,7 +138,6 @@ impl KeyRow {
             created_at: instant(self.created_at_us).ok_or_else(|| damaged("creation"))?,
             updated_at: instant(self.updated_at_us).ok_or_else(|| damaged("update"))?,
             blocked: self.blocked != 0,
-            rates: AllRates::default(),
             own: Arc::new(own),
         };
         key.keep_account(account);

@@ -6,7 +6,7 @@
 //! store that is not shared it does not run.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -57,7 +57,7 @@ pub(in crate::ledger) enum Command {
 /// A call that is short.
 #[derive(Debug)]
 pub(in crate::ledger) struct Waiting {
-    rates: Arc<Rates>,
+    rates: Rates,
     tokens: u64,
     /// When it is looked at again.
     due: Instant,
@@ -83,12 +83,12 @@ pub(in crate::ledger) struct Keeper {
 
 impl Waiting {
     pub(in crate::ledger) fn new(
-        rates: &Arc<Rates>,
+        rates: &Rates,
         tokens: u64,
         answer: oneshot::Sender<Result<Place, PlaceError>>,
     ) -> Self {
         Self {
-            rates: Arc::clone(rates),
+            rates: rates.clone(),
             tokens,
             due: Instant::now(),
             tries: 0,
@@ -99,7 +99,7 @@ impl Waiting {
 
     fn is_counted_by(&self, account: &AccountId) -> bool {
         let mut quotas = self.rates.iter();
-        quotas.any(|quota| quota.account == *account)
+        quotas.any(|(whose, _)| whose == account)
     }
 
     fn call(&self) -> (&Rates, u64) {
@@ -268,14 +268,13 @@ impl Keeper {
         if worst.others_have && call.patient_until.is_none_or(|until| now < until) {
             if call.patient_until.is_none() {
                 let scarce = short.iter().filter(|it| it.others_have);
-                let account = |it: &Shortage| call.rates[it.full.quota].account.clone();
-                to_ask.extend(scarce.map(account));
+                let whose = |it: &Shortage| call.rates.at(it.full.quota).0.clone();
+                to_ask.extend(scarce.map(whose));
             }
             call.due = *call.patient_until.get_or_insert(now + PATIENCE);
             return self.waiting.push(call);
         }
-        let quota = &call.rates[worst.full.quota];
-        shared.with_gauges(|all| all.refuse(quota, worst.full.rate, call.tokens, at));
+        shared.with_gauges(|all| all.refuse(&call.rates, worst.full, call.tokens, at));
         let refused = shared.exceeded(&call.rates, call.tokens, worst.full);
         call.end(Err(refused));
     }
@@ -283,7 +282,7 @@ impl Keeper {
     /// Asks the store for what these calls are short of.
     async fn claim(&mut self, calls: &[Waiting]) -> Result<(), StoreError> {
         let mut quotas = calls.iter().flat_map(|call| call.rates.iter());
-        if quotas.any(|quota| quota.limit(Rate::Slots).is_some()) {
+        if quotas.any(|(_, quota)| quota.limit(Rate::Slots).is_some()) {
             self.prove().await?;
         }
         let Some(shared) = self.shared.upgrade() else {

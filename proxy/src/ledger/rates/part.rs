@@ -72,12 +72,12 @@ impl Gauges {
         let mut demands = HashMap::<Place, Demand>::new();
         let quotas = |(rates, tokens): (&'a Rates, u64)| {
             let quotas = rates.iter();
-            quotas.map(move |quota| (quota, tokens))
+            quotas.map(move |(account, quota)| (account, quota, tokens))
         };
-        for (quota, tokens) in calls.flat_map(quotas) {
+        for (account, quota, tokens) in calls.flat_map(quotas) {
             for (rate, limit) in limited(quota) {
                 let model = quota.model.clone().filter(|_| rate.is_of_model());
-                let of = demands.entry((quota.account.clone(), rate, model));
+                let of = demands.entry((account.clone(), rate, model));
                 let need = least(rate, tokens);
                 let demand = of.or_insert(Demand {
                     limit,
@@ -146,7 +146,7 @@ impl Gauges {
     /// give first; none where all of it fits.
     pub(super) fn shortages(&mut self, rates: &Rates, tokens: u64, at: Moment) -> Vec<Shortage> {
         let quotas = rates.iter().enumerate();
-        let short = |(place, quota)| self.shortage((place, quota), tokens, at);
+        let short = |(place, (account, quota))| self.shortage(place, account, quota, (tokens, at));
         let mut short = quotas.filter_map(short).collect::<Vec<_>>();
         short.sort_by_key(|it| (it.may_fit, it.others_have));
         short
@@ -154,11 +154,12 @@ impl Gauges {
 
     fn shortage(
         &mut self,
-        (place, quota): (usize, &Quota),
-        tokens: u64,
-        at: Moment,
+        place: usize,
+        account: &AccountId,
+        quota: &Quota,
+        (tokens, at): (u64, Moment),
     ) -> Option<Shortage> {
-        let gauge = self.gauges.get_mut(&quota.account)?;
+        let gauge = self.gauges.get_mut(account)?;
         for (rate, limit) in limited(quota) {
             let need = least(rate, tokens);
             let cell = gauge.cell(quota.model.as_ref(), rate)?;
@@ -175,8 +176,10 @@ impl Gauges {
     }
 
     /// For a while no such call is worth asking the store for.
-    pub(super) fn refuse(&mut self, quota: &Quota, rate: Rate, tokens: u64, at: Moment) {
-        let gauge = self.gauge(&quota.account, at.minute);
+    pub(super) fn refuse(&mut self, rates: &Rates, full: Full, tokens: u64, at: Moment) {
+        let Full { quota, rate, .. } = full;
+        let (account, quota) = rates.at(quota);
+        let gauge = self.gauge(account, at.minute);
         if let (Some(cell), Some(limit)) =
             (gauge.cell(quota.model.as_ref(), rate), quota.limit(rate))
         {

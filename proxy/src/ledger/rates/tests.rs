@@ -20,22 +20,23 @@ fn team(id: &str) -> AccountId {
     AccountId::parse("team", id).expect("a team")
 }
 
-fn quota(account: AccountId, limits: [Option<u64>; 5]) -> Quota {
-    Quota {
-        account,
+fn quota(account: AccountId, limits: [Option<u64>; 5]) -> (AccountId, Quota) {
+    let quota = Quota {
+        group: None,
         model: None,
         limits,
-    }
+    };
+    (account, quota)
 }
 
-fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Arc<Rates> {
+fn rates(model: Option<&str>, limits: [Option<u64>; 5]) -> Rates {
     let mut quota = quota(key("sk-rates"), limits);
-    quota.model = model.map(Arc::from);
+    quota.1.model = model.map(Arc::from);
     counted_by([quota])
 }
 
-fn counted_by<const N: usize>(quotas: [Quota; N]) -> Arc<Rates> {
-    Arc::new(quotas)
+fn counted_by<const N: usize>(quotas: [(AccountId, Quota); N]) -> Rates {
+    Rates::from(quotas)
 }
 
 fn full(rate: Rate, left: u64) -> Result<Taken, NoRoom> {

@@ -5,15 +5,15 @@ use crate::key::{Quota, Rate, Rates};
 
 const SLOTS: u64 = 50;
 
-fn rates(key: KeyHash) -> Arc<Rates> {
+fn rates(key: KeyHash) -> Rates {
     let mut limits = [None; Rate::ALL.len()];
     limits[Rate::Slots as usize] = Some(SLOTS);
     let quota = Quota {
-        account: AccountId::Key(key),
+        group: None,
         model: None,
         limits,
     };
-    Arc::new([quota])
+    Rates::from([(AccountId::Key(key), quota)])
 }
 
 fn in_use(ledger: &Ledger) -> u64 {
@@ -21,7 +21,7 @@ fn in_use(ledger: &Ledger) -> u64 {
 }
 
 /// One call from its admission to its end, of which there are seven.
-async fn one_call(ledger: Ledger, key: KeyHash, rates: Arc<Rates>, way: usize) {
+async fn one_call(ledger: Ledger, key: KeyHash, rates: Rates, way: usize) {
     let until = Instant::now() + Duration::from_secs(10);
     let place = loop {
         match ledger.admit(&rates, 10).await {
@@ -68,7 +68,7 @@ async fn b8_a_slot_comes_back_on_every_way_out() {
     let mut endless = Vec::new();
     for at in 0..500_usize {
         let way = at % 7;
-        let work = one_call(bench.ledger.clone(), key, Arc::clone(&rates), way);
+        let work = one_call(bench.ledger.clone(), key, rates.clone(), way);
         let task = tasks.spawn(work);
         if way == 6 {
             endless.push(task);

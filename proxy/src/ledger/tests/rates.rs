@@ -40,11 +40,11 @@ impl Three {
     }
 
     /// 200 calls at once, by all in turn; those that were admitted.
-    async fn rush(&self, rates: &Arc<Rates>, tokens: u64) -> Vec<Place> {
+    async fn rush(&self, rates: &Rates, tokens: u64) -> Vec<Place> {
         let start = Arc::new(Barrier::new(200));
         let mut tasks = tokio::task::JoinSet::new();
         for ledger in self.ledgers.iter().cycle().take(200) {
-            let (ledger, rates) = (ledger.clone(), Arc::clone(rates));
+            let (ledger, rates) = (ledger.clone(), rates.clone());
             let start = Arc::clone(&start);
             tasks.spawn(async move {
                 start.wait().await;
@@ -55,7 +55,7 @@ impl Three {
     }
 
     /// Who was refused because another had what it did not use comes again.
-    async fn all(&self, rates: &Arc<Rates>, tokens: u64, most: usize) -> Vec<Place> {
+    async fn all(&self, rates: &Rates, tokens: u64, most: usize) -> Vec<Place> {
         let mut admitted = self.rush(rates, tokens).await;
         let deadline = Instant::now() + Duration::from_secs(10);
         while admitted.len() < most {
@@ -77,7 +77,7 @@ impl Three {
     }
 }
 
-async fn admit(ledger: &Ledger, rates: &Arc<Rates>, tokens: u64) -> Option<Place> {
+async fn admit(ledger: &Ledger, rates: &Rates, tokens: u64) -> Option<Place> {
     match ledger.admit(rates, tokens).await {
         Ok(place) => Some(place),
         Err(PlaceError::Exceeded(_)) => None,
@@ -85,24 +85,25 @@ async fn admit(ledger: &Ledger, rates: &Arc<Rates>, tokens: u64) -> Option<Place
     }
 }
 
-fn limited(name: &str, limits: [(usize, u64); 1]) -> Arc<Rates> {
+fn limited(name: &str, limits: [(usize, u64); 1]) -> Rates {
     counted_by([quota(AccountId::Key(KeyHash::of(name)), limits)])
 }
 
-fn quota(account: AccountId, limits: [(usize, u64); 1]) -> Quota {
+fn quota(account: AccountId, limits: [(usize, u64); 1]) -> (AccountId, Quota) {
     let mut all = [None; Rate::ALL.len()];
     for (at, limit) in limits {
         all[at] = Some(limit);
     }
-    Quota {
-        account,
+    let quota = Quota {
+        group: None,
         model: None,
         limits: all,
-    }
+    };
+    (account, quota)
 }
 
-fn counted_by<const N: usize>(quotas: [Quota; N]) -> Arc<Rates> {
-    Arc::new(quotas)
+fn counted_by<const N: usize>(quotas: [(AccountId, Quota); N]) -> Rates {
+    Rates::from(quotas)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

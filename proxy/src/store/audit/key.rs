@@ -48,8 +48,6 @@ fn described(key: &Key) -> Value {
         created_at,
         updated_at,
         blocked,
-        // It follows from the rest.
-        rates: _,
         own,
     } = key;
     let Own {
@@ -61,6 +59,7 @@ fn described(key: &Key) -> Value {
         metadata,
         user_id,
         // They follow from the rest.
+        user_rates: _,
         budgets: _,
         rules,
     } = &**own;
@@ -73,6 +72,8 @@ fn described(key: &Key) -> Value {
         // [`Key::shared`] tells of them.
         charged: _,
         shared_count: _,
+        // They follow from the rest.
+        rates: _,
         key_type,
         allowed_routes,
         scopes,

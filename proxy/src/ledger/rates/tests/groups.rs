@@ -7,7 +7,7 @@ use super::*;
 use crate::ledger::rates::model::Books;
 
 /// A call of this key, which is of the team `t`.
-fn member(name: &str, own: [Option<u64>; 5], shared: [Option<u64>; 5]) -> Arc<Rates> {
+fn member(name: &str, own: [Option<u64>; 5], shared: [Option<u64>; 5]) -> Rates {
     counted_by([quota(key(name), own), quota(team("t"), shared)])
 }
 
@@ -110,7 +110,7 @@ impl Fleet {
         }
     }
 
-    fn rates(key: usize) -> Arc<Rates> {
+    fn rates(key: usize) -> Rates {
         let shared = [Some(OF_TEAM), None, Some(SLOTS_OF_TEAM), None, None];
         let own = [Some(OF_KEY), None, None, None, None];
         member(["sk-1", "sk-2"][key], own, shared)
@@ -140,7 +140,7 @@ impl Fleet {
                 Err(NoRoom::Full(_)) => return false,
                 Err(NoRoom::Short) => {}
             }
-            let asks = self.gauges[process].asks([(&*rates, 1)].into_iter(), self.at);
+            let asks = self.gauges[process].asks([(&rates, 1)].into_iter(), self.at);
             self.write(process, &asks);
         }
         false

@@ -26,7 +26,7 @@ struct Call {
 
 struct World {
     seed: u64,
-    rates: Arc<Rates>,
+    rates: Rates,
     books: Books,
     processes: Vec<Process>,
     calls: Vec<Call>,
@@ -87,7 +87,7 @@ impl World {
             25..=32 => self.write(process),
             33..=36 => self.hear(process),
             37..=38 => self.ask(process, |gauges, at, rates| {
-                gauges.give_back(&rates[0].account, at.minute)
+                gauges.give_back(rates.at(0).0, at.minute)
             }),
             39 => self.ask(process, |gauges, at, _| gauges.sweep(at)),
             _ => {}
@@ -269,11 +269,16 @@ fn asked(limit: u64, calls: u64, gap: Duration) -> usize {
     for _ in 0..calls {
         while gauges.take(&rates, 1, moment) == Err(NoRoom::Short) {
             asked += 1;
-            for ask in gauges.asks([(&*rates, 1)].into_iter(), moment) {
+            for ask in gauges.asks([(&rates, 1)].into_iter(), moment) {
                 let answer = books.claim(0, &ask);
                 gauges.answered(&ask, Some(answer));
                 if answer.granted == 0 {
-                    gauges.refuse(&rates[0], Rate::Requests, 1, moment);
+                    let full = Full {
+                        quota: 0,
+                        rate: Rate::Requests,
+                        left: 0,
+                    };
+                    gauges.refuse(&rates, full, 1, moment);
                 }
             }
         }
@@ -304,7 +309,7 @@ fn what_a_call_used_beyond_its_bound_counts_for_all() {
     let mut books = Books::default();
     let mut both = [Gauges::new(true), Gauges::new(true)];
     let mut ask = |at: usize, both: &mut [Gauges; 2], tokens| {
-        for ask in both[at].asks([(&*rates, tokens)].into_iter(), when(1)) {
+        for ask in both[at].asks([(&rates, tokens)].into_iter(), when(1)) {
             let answer = books.claim(at, &ask);
             both[at].answered(&ask, Some(answer));
         }
@@ -331,7 +336,7 @@ fn slots_of_a_process_that_may_be_dead_are_not_used() {
     let rates = rates(None, [None, None, Some(5), None, None]);
     let (mut books, mut gauges) = (Books::default(), Gauges::new(true));
     gauges.lives_until(Duration::from_secs(8));
-    for ask in gauges.asks([(&*rates, 0)].into_iter(), when(1)) {
+    for ask in gauges.asks([(&rates, 0)].into_iter(), when(1)) {
         let answer = books.claim(0, &ask);
         gauges.answered(&ask, Some(answer));
     }
