@@ -29,10 +29,11 @@ const FOLD_ROWS: usize = 20_000;
 /// many rows may go ahead of theirs: who reads the tables waits for that fold.
 const FOLD_AGE: Duration = Duration::from_secs(10);
 const AHEAD_MAX: usize = 80_000;
-/// Rows of a part of the tables, after which a new one begins: a few folds, each of
-/// which goes through what finds a part's rows from one end to the other. Who asks for
-/// a key's rows looks into each part. Tests have many.
-const PART_ROWS: usize = if cfg!(test) { 2 } else { 50_000 };
+/// Rows of a part of the tables, after which a new one begins. A busy gateway's fold is
+/// a part of its own, so that what finds its rows is written from one end to the other,
+/// and a quiet one's folds share a part, because who asks for a key's rows looks into
+/// each. Tests have many.
+const PART_ROWS: usize = if cfg!(test) { 2 } else { FOLD_ROWS };
 /// Accounts that are remembered though nothing of them is to be folded.
 const KNOWN_MAX: usize = 250_000;
 
