@@ -13,6 +13,8 @@ CALLERS = 64
 IN_USE = f"{CALLERS} of {CROWD:,} keys in use"
 IN_USE_ON_POSTGRES = f"{CALLERS} of {GOVERNED:,} keys in use on PostgreSQL"
 PLAIN_ON_POSTGRES = "plain on PostgreSQL"
+# Pairs that differ in their limits alone.
+ALIKE = f"{CALLERS} keys", f"{GOVERNED:,} keys in turn", f"{CALLERS} keys, PostgreSQL"
 PLAIN_PROMPT, LARGE_PROMPT = 100, 100 * 1024 - 100
 TRIALS = ("plain", "governed", "governed on PostgreSQL")
 
@@ -30,6 +32,8 @@ ROWS = [
     Row("R3", "calls/s, c=64, governed ÷ plain", ("rate 64", "governed"), ("rate 64", "plain"), ">=", 0.9),
     *[Row("R3", f"calls/s, c=64, governed, {who} ÷ {plain}", ("rate 64", who), ("rate 64", plain), ">=", 0.9)
       for who, plain in ((IN_USE, "plain"), (IN_USE_ON_POSTGRES, "plain"), (IN_USE_ON_POSTGRES, PLAIN_ON_POSTGRES))],
+    *[Row("R3", f"calls/s, c=64, governed ÷ plain, {keys} each", ("rate alike", f"governed, {keys}"),
+          ("rate alike", f"plain, {keys}"), ">=", 0.9) for keys in ALIKE],
     Row("R9", "CPU a call, governed, 100 KiB ÷ 0.2 KiB", ("cpu large", "governed"), ("cpu 16", "governed"), "<=", 2.5),
     Row("R9", "CPU a call, nginx, 100 KiB ÷ 0.2 KiB", ("cpu large", "nginx"), ("cpu 16", "nginx")),
     *[Row("R11", f"calls/s, c=64, {who} ÷ 1 key", ("rate of keys", who), ("rate of keys", "1 key"), ">=", 0.95)
@@ -54,25 +58,27 @@ def run(stage, figures, rounds, seconds):
     nginx = stage.start_nginx()
     say(f"importing {CROWD:,} keys")
     sqlite = stage.gateway("sqlite", f"sqlite://{stage.folder}/calls.db")
-    keys = sqlite.import_keys(plain=(1, {}), crowd=(CROWD, LIMITS))
+    keys = sqlite.import_keys(plain=(GOVERNED, {}), crowd=(CROWD, LIMITS))
     sqlite.start()
     crowd = keys["crowd"]
-    plain, governed = sqlite.contender("plain", keys["plain"]), sqlite.contender("governed", crowd[:GOVERNED])
+    alike = pairs(sqlite, keys["plain"], crowd, zip(ALIKE, (CALLERS, GOVERNED)))
+    plain, governed = sqlite.contender("plain", keys["plain"][:1]), sqlite.contender("governed", crowd[:GOVERNED])
     in_use = sqlite.contender(IN_USE, crowd[:CALLERS])
     crowds = [sqlite.contender("1 key", crowd[:1]), in_use, sqlite.contender("1,000 keys", crowd[:1_000]),
               sqlite.contender("100,000 keys", crowd)]
     url, postgres_pid = stage.start_postgres()
     shared = stage.gateway("postgres", url)
-    keys = shared.import_keys(plain=(1, {}), governed=(GOVERNED, LIMITS))
+    keys = shared.import_keys(plain=(CALLERS, {}), governed=(GOVERNED, LIMITS))
     shared.start()
+    alike += pairs(shared, keys["plain"], keys["governed"], [(ALIKE[-1], CALLERS)])
     on_postgres = shared.contender("governed on PostgreSQL", keys["governed"])
     in_use_on_postgres = shared.contender(IN_USE_ON_POSTGRES, keys["governed"][:CALLERS])
-    plain_on_postgres = shared.contender(PLAIN_ON_POSTGRES, keys["plain"])
+    plain_on_postgres = shared.contender(PLAIN_ON_POSTGRES, keys["plain"][:1])
     for contender in (on_postgres, in_use_on_postgres, plain_on_postgres):
         contender.store_pid = postgres_pid
 
     say("warming up: each key is called once")
-    for contender, calls in ((nginx, GOVERNED), (plain, 2_000), (crowds[-1], CROWD), (on_postgres, GOVERNED)):
+    for contender, calls in ((nginx, GOVERNED), (alike[2], GOVERNED), (crowds[-1], CROWD), (on_postgres, GOVERNED)):
         stage.measure("closed", contender, "--connections", 64, "--calls", calls)
 
     def closed(contender, connections, prompt=PLAIN_PROMPT):
@@ -89,6 +95,9 @@ def run(stage, figures, rounds, seconds):
     for number in figures.rounds(rounds, "64 connections"):
         for contender in rotated([*contenders, in_use, in_use_on_postgres, plain_on_postgres], number):
             processor_time(figures, closed, contender, 64)
+    for number in figures.rounds(rounds, "limits"):
+        for contender in rotated(alike, number):
+            figures.add("rate alike", contender.name, closed(contender, 64)["rate"])
     for number in figures.rounds(rounds, "keys"):
         for contender in rotated(crowds, number):
             figures.add("rate of keys", contender.name, closed(contender, 64)["rate"])
@@ -97,6 +106,11 @@ def run(stage, figures, rounds, seconds):
         if busy < 0.9:
             say(f"{who} used {busy:.0%} of its core at c=64: what is around it bounds its calls/s")
     return {}
+
+
+def pairs(gateway, plain, governed, sizes):
+    return [gateway.contender(f"{limits}, {name}", keys[:count]) for name, count in sizes
+            for limits, keys in (("plain", plain), ("governed", governed))]
 
 
 def processor_time(figures, measure, contender, connections):
