@@ -156,13 +156,10 @@ impl AllRates {
 
     /// Of a call of this model by a key of this account.
     pub(super) fn of(&self, key: KeyHash, model: &str) -> Option<Rates> {
-        let of_model = match self.models.is_empty() {
-            true => None,
-            false => self.models.get(model),
-        };
+        let quotas = self.models.get(model).or(self.usual.as_ref())?;
         Some(Rates {
             key: AccountId::Key(key),
-            quotas: Arc::clone(of_model.or(self.usual.as_ref())?),
+            quotas: Arc::clone(quotas),
         })
     }
 }

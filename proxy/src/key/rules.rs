@@ -204,6 +204,23 @@ mod tests {
     }
 
     #[test]
+    fn keys_with_the_same_limits_share_them_and_are_counted_apart() {
+        let mut lately = Lately::default();
+        let keys = ["sk-one", "sk-two"].map(|text| {
+            let mut key = fixture(text);
+            key.limits.rpm = Some(5);
+            key.charge_to(Vec::new());
+            shared(&mut lately, key)
+        });
+        assert!(Arc::ptr_eq(&keys[0].own, &keys[1].own));
+        for key in &keys {
+            let rates = key.rates_of("gpt").unwrap();
+            let counted = rates.iter().map(|(whose, quota)| (whose, quota.limits[0]));
+            assert_eq!(counted.collect::<Vec<_>>(), [(&key.own_account(), Some(5))]);
+        }
+    }
+
+    #[test]
     fn what_was_read_long_ago_is_forgotten() {
         let mut lately = Lately::default();
         for budget in 0..LATELY_MAX as i64 + 9 {
