@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::budget::warn;
 use super::failure;
-use super::header::{self, Values};
+use super::header;
 use super::rates;
 use super::revocation::revoked;
 use super::settle::settlement;
@@ -172,11 +172,10 @@ async fn whole(
     if !is_usable {
         return Err(failure::unusable());
     }
-    let mut values = Values::new();
-    insert_rates(state, &mut headers, &mut values, rates.as_ref());
-    header::put(&mut headers, RESPONSE_COST, values.text(cost));
-    let spent = spend(state, &accounts).and_then(|spent| values.text(spent));
-    header::put(&mut headers, KEY_SPEND, spent);
+    insert_rates(state, &mut headers, rates.as_ref());
+    header::put(&mut headers, RESPONSE_COST, header::value(cost));
+    let spent = spend(state, &accounts);
+    header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
     warn(state, &accounts, soft_budget, &mut headers);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -192,11 +191,10 @@ fn stream(
     (caller, peer): (Caller, Peer),
 ) -> Response {
     let accounts = &sent.hold.call().accounts;
-    let mut values = Values::new();
-    let spent = spend(state, accounts).and_then(|spent| values.text(spent));
-    header::put(&mut headers, KEY_SPEND, spent);
+    let spent = spend(state, accounts);
+    header::put(&mut headers, KEY_SPEND, spent.and_then(header::value));
     warn(state, accounts, sent.soft_budget, &mut headers);
-    insert_rates(state, &mut headers, &mut values, sent.rates.as_ref());
+    insert_rates(state, &mut headers, sent.rates.as_ref());
     headers.insert("cache-control", HeaderValue::from_static("no-cache"));
     let status = answer.status;
     let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
@@ -261,14 +259,9 @@ pub(super) fn spend(state: &AppState, accounts: &[AccountId]) -> Option<NanoUsd>
     state.ledger.known_spend(account)
 }
 
-fn insert_rates(
-    state: &AppState,
-    headers: &mut HeaderMap,
-    values: &mut Values,
-    rates: Option<&Rates>,
-) {
+fn insert_rates(state: &AppState, headers: &mut HeaderMap, rates: Option<&Rates>) {
     if let Some(rates) = rates {
-        rates::insert(headers, values, rates, &state.ledger.left(rates));
+        rates::insert(headers, rates, &state.ledger.left(rates));
     }
 }
 

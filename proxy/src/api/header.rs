@@ -1,47 +1,32 @@
 //! Owns how something short becomes the value of a header. Each answer has a dozen,
 //! and most are numbers.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
+use std::io::Write as _;
 
-use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use itoa::Buffer;
 use uuid::Uuid;
 
-/// All that an answer usually tells.
-const BYTES_USUAL: usize = 160;
+/// An amount of dollars is shorter.
+const BYTES_MAX: usize = 40;
 
-/// The values of one answer. They stand in one piece of memory one behind another,
-/// because a piece for each would cost more than what is in it.
-#[derive(Debug)]
-pub(super) struct Values(BytesMut);
-
-impl Values {
-    pub(super) fn new() -> Self {
-        Self(BytesMut::with_capacity(BYTES_USUAL))
-    }
-
-    pub(super) fn number(&mut self, shown: u64) -> Option<HeaderValue> {
-        let mut digits = Buffer::new();
-        self.0.extend_from_slice(digits.format(shown).as_bytes());
-        self.made()
-    }
-
-    /// None for what can be in no header.
-    pub(super) fn text(&mut self, shown: impl Display) -> Option<HeaderValue> {
-        let written = write!(self.0, "{shown}");
-        self.made().filter(|_| written.is_ok())
-    }
-
-    /// Of what has been written since the last one.
-    fn made(&mut self) -> Option<HeaderValue> {
-        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
-    }
+pub(super) fn number(shown: u64) -> Option<HeaderValue> {
+    HeaderValue::from_str(Buffer::new().format(shown)).ok()
 }
 
 pub(super) fn id(shown: Uuid) -> Option<HeaderValue> {
     let mut buffer = Uuid::encode_buffer();
     HeaderValue::from_str(shown.hyphenated().encode_lower(&mut buffer)).ok()
+}
+
+/// None for what is longer than [`BYTES_MAX`], or can be in no header.
+pub(super) fn value(shown: impl Display) -> Option<HeaderValue> {
+    let mut buffer = [0; BYTES_MAX];
+    let mut rest = &mut buffer[..];
+    write!(rest, "{shown}").ok()?;
+    let length = BYTES_MAX - rest.len();
+    HeaderValue::from_bytes(&buffer[..length]).ok()
 }
 
 /// Nothing where there is no value.
@@ -53,14 +38,12 @@ pub(super) fn put(headers: &mut HeaderMap, name: HeaderName, value: Option<Heade
 
 #[cfg(test)]
 mod tests {
-    use super::{BYTES_USUAL, Uuid, Values, id};
+    use super::{Uuid, id, number, value};
 
     #[test]
     fn a_number_is_its_digits() {
-        let mut values = Values::new();
-        let all = [0, 9, 10, 5_000, u64::MAX].map(|shown| (shown, values.number(shown)));
-        for (shown, value) in all {
-            assert_eq!(value.unwrap(), shown.to_string().as_str());
+        for shown in [0, 9, 10, 5_000, u64::MAX] {
+            assert_eq!(number(shown).unwrap(), shown.to_string().as_str());
         }
     }
 
@@ -71,20 +54,17 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_its_text_whatever_stands_before_it() {
-        let mut values = Values::new();
-        let long = "x".repeat(BYTES_USUAL + 1);
-        let all = [
+    fn what_fits_is_a_value() {
+        for (shown, expected) in [
             ("", Some("")),
             ("18446744073709551615", Some("18446744073709551615")),
+            (&"x".repeat(40), Some(&*"x".repeat(40))),
+            (&"x".repeat(41), None),
             ("a\nb", None),
-            (&long, Some(&*long)),
-            ("c", Some("c")),
-        ]
-        .map(|(shown, expected)| (values.text(shown), expected));
-        for (found, expected) in &all {
+        ] {
+            let found = value(shown);
             let found = found.as_ref().map(|value| value.to_str().unwrap());
-            assert_eq!(found, *expected);
+            assert_eq!(found, expected);
         }
     }
 }

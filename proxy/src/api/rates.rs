@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
-use super::header::{self, Values};
+use super::header;
 use crate::error::ApiError;
 use crate::key::{AccountId, Key, Quota, Rate, Rates};
 use crate::ledger::{Left, RateExceeded};
@@ -97,8 +97,8 @@ pub(super) fn refused(
 
 /// OpenAI: what is left until when, here of the limit of which least is left.
 /// LiteLLM: the key's limits, and what is left of the model's own.
-pub(super) fn insert(headers: &mut HeaderMap, values: &mut Values, rates: &Rates, left: &Left) {
-    let reset = values.text(format_args!("{}s", left.resets_in_s));
+pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
+    let reset = header::value(format_args!("{}s", left.resets_in_s));
     for (rate, names) in [(Rate::Requests, OF_REQUESTS), (Rate::Tokens, OF_TOKENS)] {
         let all = rates.iter().zip(&left.counts);
         let limits = all.filter_map(|((_, quota), counts)| {
@@ -107,22 +107,22 @@ pub(super) fn insert(headers: &mut HeaderMap, values: &mut Values, rates: &Rates
         });
         if let Some((rest, limit)) = limits.min() {
             let [of_limit, of_rest, of_reset] = names;
-            header::put(headers, of_limit, values.number(limit));
-            header::put(headers, of_rest, values.number(rest));
+            header::put(headers, of_limit, header::number(limit));
+            header::put(headers, of_rest, header::number(rest));
             header::put(headers, of_reset, reset.clone());
         }
     }
     let mut all = rates.iter().zip(&left.counts);
     let of_key = all.find(|((whose, _), _)| matches!(whose, AccountId::Key(_)));
     if let Some(((_, quota), counts)) = of_key {
-        insert_own(headers, values, quota, counts);
+        insert_own(headers, quota, counts);
     }
 }
 
-fn insert_own(headers: &mut HeaderMap, values: &mut Values, quota: &Quota, counts: &[u64]) {
+fn insert_own(headers: &mut HeaderMap, quota: &Quota, counts: &[u64]) {
     for (rate, name) in OF_KEY {
         if let Some(limit) = quota.limit(rate) {
-            header::put(headers, name, values.number(limit));
+            header::put(headers, name, header::number(limit));
         }
     }
     let Some(model) = &quota.model else {
@@ -135,7 +135,7 @@ fn insert_own(headers: &mut HeaderMap, values: &mut Values, quota: &Quota, count
         let name = format!("x-litellm-key-remaining-{}-{model}", rate.as_str());
         // Not every model's name can be one of a header.
         if let Ok(name) = HeaderName::try_from(name) {
-            header::put(headers, name, values.number(counts[rate as usize]));
+            header::put(headers, name, header::number(counts[rate as usize]));
         }
     }
 }
@@ -170,15 +170,14 @@ mod tests {
             counts: vec![[9, 0, 2, 0, 650], [requests, 4_000, 0, 0, 0]],
             resets_in_s: 42,
         };
-        let mut values = Values::new();
-        insert(&mut headers, &mut values, &rates, &left(8));
+        insert(&mut headers, &rates, &left(8));
         for (name, value) in [
             ("x-ratelimit-limit-requests", "100"),
             ("x-ratelimit-remaining-requests", "8"),
         ] {
             assert_eq!(headers[name], value, "the team has less left");
         }
-        insert(&mut headers, &mut values, &rates, &left(90));
+        insert(&mut headers, &rates, &left(90));
         for (name, value) in [
             ("x-ratelimit-limit-requests", Some("10")),
             ("x-ratelimit-remaining-requests", Some("9")),
@@ -194,7 +193,7 @@ mod tests {
             assert_eq!(found, value, "{name}");
         }
         all[0].1.model = Some(Arc::from("open router/a\r\nb"));
-        insert(&mut headers, &mut values, &Rates::from(all), &left(1));
+        insert(&mut headers, &Rates::from(all), &left(1));
     }
 
     fn team(id: &str) -> AccountId {

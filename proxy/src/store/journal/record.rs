@@ -18,11 +18,6 @@ use crate::store::usage::UsageRow;
 /// A record begins with it.
 const VERSION: u8 = 1;
 
-/// What a record of usual names takes at most, so that its bytes are seldom moved.
-const START_BYTES: usize = 64;
-const ROW_BYTES: usize = 128;
-const ACCOUNT_BYTES: usize = 80;
-
 /// Process, batch, and the record's place among all records of the process.
 pub(super) type Id = (Uuid, i64, i64);
 
@@ -178,9 +173,8 @@ pub(super) fn encode(
             [row.started_at, row.finished_at].map(|time| time.timestamp_micros()),
         )
     });
-    let rows: Vec<_> = rows.collect();
-    let bytes = START_BYTES + rows.len() * ROW_BYTES + places.names.len() * ACCOUNT_BYTES;
-    let written = Written {
+    let rows = rows.collect();
+    postcard::to_allocvec(&Written {
         version: VERSION,
         process,
         batch,
@@ -188,8 +182,7 @@ pub(super) fn encode(
         accounts: places.names,
         totals,
         rows,
-    };
-    postcard::to_extend(&written, Vec::with_capacity(bytes))
+    })
 }
 
 pub(super) fn decode(content: &[u8]) -> Result<Record, RecordError> {
