@@ -15,7 +15,7 @@
 #   memory   idle, with many connections, streams and keys; start; binary
 #   budget   what a budget of exactly so many calls admits at once
 #   rivals   processor time a call of LiteLLM, Portkey and litellm-rs
-#   scale    three gateways on one PostgreSQL beside one
+#   scale    three gateways on one PostgreSQL beside one, and how calls/s grow with them
 #   ledger   processor time a call, and memory a cached key
 #   profile  where the processor time of a call goes, by perf and strace
 #   instructions  where its instructions go, by callgrind, also on a busy machine

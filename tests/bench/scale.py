@@ -1,17 +1,27 @@
-"""Three gateways on one PostgreSQL beside one: processor time a call, and what
-the store is asked for as calls grow. On two cores gateways share one, so it
-shows not how fast three are but that a call costs no more at three."""
+"""Gateways on one PostgreSQL: how calls/s grow with them, what a call costs at three
+beside one, and what the store is asked for as calls grow.
+
+On two cores gateways share one, so that three are no faster than one there. To show
+how they grow, each is held to a part of that core, as if it had a machine of its own."""
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
+from capped import NoCap, capped
 from measure import say, tree_cpu_seconds
 from report import Row
 from stage import CallsFailed, LIMITS, settled_cpu_seconds
 
 REPLICAS, KEYS, CONNECTIONS = 3, 10, 48
 SLOW, FAST = 200, 2_000
+# What a gateway has of its core: so little that three leave PostgreSQL and the ends of
+# the calls, which have the other core, something to spare.
+PART, CAPPED = 0.2, "rate, capped"
 ROWS = [
+    *[Row("scale", f"calls/s, each held to {PART:.0%} of a core, {count} ÷ 1", (CAPPED, str(count)), (CAPPED, "1"))
+      for count in range(2, REPLICAS + 1)],
+    Row("scale", f"statements/s, each held to {PART:.0%} of a core, {REPLICAS} ÷ 1",
+        ("statements/s, capped", str(REPLICAS)), ("statements/s, capped", "1")),
     Row("scale", "CPU a call at the gateways (µs), 3 ÷ 1", ("gateway cpu", "3"), ("gateway cpu", "1")),
     Row("scale", "CPU a call at PostgreSQL (µs), 3 ÷ 1", ("store cpu", "3"), ("store cpu", "1")),
     Row("scale", "CPU a call at all of them (µs), 3 ÷ 1", ("all cpu", "3"), ("all cpu", "1")),
@@ -63,7 +73,8 @@ def run(stage, figures, rounds, seconds):
     say("warming up")
     for contender in contenders:
         stage.measure("closed", contender, "--connections", 16, "--seconds", 2)
-    for _ in figures.rounds(rounds):
+    missing = grow(everyone, figures, rounds, seconds)
+    for _ in figures.rounds(rounds, "what a call costs"):
         for count in (1, REPLICAS):
             told = everyone.measure(count, "closed", "--connections", CONNECTIONS // count, "--seconds", seconds)
             for case in ("gateway cpu", "store cpu", "all cpu", "rate"):
@@ -78,9 +89,26 @@ def run(stage, figures, rounds, seconds):
             figures.add("p99", who, told["p99_us"])
             if store.counts_statements:
                 figures.add("statements/s", who, told["statements"] / told["seconds"])
-    if store.counts_statements:
-        return {}
-    return dict.fromkeys(("statements/s", "statements a call"), "not measured: this PostgreSQL has no pg_stat_statements")
+    if not store.counts_statements:
+        why = "not measured: this PostgreSQL has no pg_stat_statements"
+        missing |= dict.fromkeys(("statements/s", "statements/s, capped", "statements a call"), why)
+    return missing
+
+
+def grow(everyone, figures, rounds, seconds):
+    """Calls/s of one gateway, of two and so on, where each has as much of a core."""
+    pids = [contender.pid for contender in everyone.contenders]
+    try:
+        with capped(pids, PART):
+            for _ in figures.rounds(rounds, "as replicas grow"):
+                for count in range(1, REPLICAS + 1):
+                    told = everyone.measure(count, "closed", "--connections", 32, "--seconds", seconds)
+                    figures.add(CAPPED, str(count), told["rate"])
+                    if everyone.store.counts_statements:
+                        figures.add("statements/s, capped", str(count), told["statements"] / told["seconds"])
+    except NoCap as why:
+        return dict.fromkeys((CAPPED, "statements/s, capped"), f"not measured: {why}")
+    return {}
 
 
 class Crowd:
