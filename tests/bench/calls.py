@@ -7,10 +7,11 @@ from measure import rotated, say, tree_cpu_seconds
 from report import Row
 from stage import LIMITS
 
-GOVERNED, CROWD = 10_000, 100_000
+FEW, GOVERNED, CROWD = 1_000, 10_000, 100_000
 # Each with a key of its own, one for each connection.
 CALLERS = 64
 IN_USE = f"{CALLERS} of {CROWD:,} keys in use"
+FEW_IN_USE = f"{FEW:,} of {CROWD:,} keys in use"
 IN_USE_ON_POSTGRES = f"{CALLERS} of {GOVERNED:,} keys in use on PostgreSQL"
 PLAIN_ON_POSTGRES = "plain on PostgreSQL"
 # Pairs that differ in their limits alone.
@@ -37,16 +38,14 @@ ROWS = [
     Row("R9", "CPU a call, governed, 100 KiB ÷ 0.2 KiB", ("cpu large", "governed"), ("cpu 16", "governed"), "<=", 2.5),
     Row("R9", "CPU a call, nginx, 100 KiB ÷ 0.2 KiB", ("cpu large", "nginx"), ("cpu 16", "nginx")),
     *[Row("R11", f"calls/s, c=64, {who} ÷ 1 key", ("rate of keys", who), ("rate of keys", "1 key"), ">=", 0.95)
-      for who in (IN_USE, "1,000 keys", "100,000 keys")],
+      for who in (f"{FEW:,} keys", IN_USE, FEW_IN_USE, f"{CROWD:,} keys")],
 ]
 
 
 def start_ours(stage, name):
     """Ours on SQLite: one key without limits, and keys with all of them, each of which
     has been called once."""
-    gateway = stage.gateway("sqlite", f"sqlite://{stage.folder}/{name}.db")
-    keys = gateway.import_keys(plain=(1, {}), governed=(GOVERNED, LIMITS))
-    gateway.start()
+    gateway, keys = started(stage, name, plain=(1, {}), governed=(GOVERNED, LIMITS))
     plain, governed = (gateway.contender(name, keys[name]) for name in ("plain", "governed"))
     say("warming up: each key is called once")
     stage.measure("closed", governed, "--connections", 64, "--calls", GOVERNED)
@@ -57,15 +56,16 @@ def run(stage, figures, rounds, seconds):
     stage.start_provider()
     nginx = stage.start_nginx()
     say(f"importing {CROWD:,} keys")
-    sqlite = stage.gateway("sqlite", f"sqlite://{stage.folder}/calls.db")
-    keys = sqlite.import_keys(plain=(GOVERNED, {}), crowd=(CROWD, LIMITS))
-    sqlite.start()
-    crowd = keys["crowd"]
-    alike = pairs(sqlite, keys["plain"], crowd, zip(ALIKE, (CALLERS, GOVERNED)))
-    plain, governed = sqlite.contender("plain", keys["plain"][:1]), sqlite.contender("governed", crowd[:GOVERNED])
-    in_use = sqlite.contender(IN_USE, crowd[:CALLERS])
-    crowds = [sqlite.contender("1 key", crowd[:1]), in_use, sqlite.contender("1,000 keys", crowd[:1_000]),
-              sqlite.contender("100,000 keys", crowd)]
+    # Keys that nobody calls cost time too: they are memory between the others. So each
+    # number of keys has a gateway of its own.
+    sqlite, keys = started(stage, "sqlite", plain=(GOVERNED, {}), governed=(GOVERNED, LIMITS))
+    alike = pairs(sqlite, keys["plain"], keys["governed"], zip(ALIKE, (CALLERS, GOVERNED)))
+    plain, governed = sqlite.contender("plain", keys["plain"][:1]), sqlite.contender("governed", keys["governed"])
+    small, keys = started(stage, "few", few=(FEW, LIMITS))
+    few = [small.contender("1 key", keys["few"][:1]), small.contender(f"{FEW:,} keys", keys["few"])]
+    large, keys = started(stage, "crowd", crowd=(CROWD, LIMITS))
+    in_use, few_in_use, crowd = (large.contender(name, keys["crowd"][:count])
+                                 for name, count in ((IN_USE, CALLERS), (FEW_IN_USE, FEW), (f"{CROWD:,} keys", CROWD)))
     url, postgres_pid = stage.start_postgres()
     shared = stage.gateway("postgres", url)
     keys = shared.import_keys(plain=(CALLERS, {}), governed=(GOVERNED, LIMITS))
@@ -77,9 +77,12 @@ def run(stage, figures, rounds, seconds):
     for contender in (on_postgres, in_use_on_postgres, plain_on_postgres):
         contender.store_pid = postgres_pid
 
+    def call_each(*contenders):
+        for contender, calls in contenders:
+            stage.measure("closed", contender, "--connections", 64, "--calls", calls)
+
     say("warming up: each key is called once")
-    for contender, calls in ((nginx, GOVERNED), (alike[2], GOVERNED), (crowds[-1], CROWD), (on_postgres, GOVERNED)):
-        stage.measure("closed", contender, "--connections", 64, "--calls", calls)
+    call_each((nginx, GOVERNED), (governed, GOVERNED), (few[-1], FEW), (crowd, CROWD), (on_postgres, GOVERNED))
 
     def closed(contender, connections, prompt=PLAIN_PROMPT):
         return stage.measure("closed", contender, "--connections", connections, "--seconds", seconds, "--prompt", prompt)
@@ -95,17 +98,25 @@ def run(stage, figures, rounds, seconds):
     for number in figures.rounds(rounds, "64 connections"):
         for contender in rotated([*contenders, in_use, in_use_on_postgres, plain_on_postgres], number):
             processor_time(figures, closed, contender, 64)
+    call_each((alike[2], GOVERNED))
     for number in figures.rounds(rounds, "limits"):
         for contender in rotated(alike, number):
             figures.add("rate alike", contender.name, closed(contender, 64)["rate"])
     for number in figures.rounds(rounds, "keys"):
-        for contender in rotated(crowds, number):
+        for contender in rotated([*few, in_use, few_in_use, crowd], number):
             figures.add("rate of keys", contender.name, closed(contender, 64)["rate"])
     for who in ("nginx", "plain"):
         busy = statistics.fmean(figures.cases.get(("busy 64", who), [1]))
         if busy < 0.9:
             say(f"{who} used {busy:.0%} of its core at c=64: what is around it bounds its calls/s")
     return {}
+
+
+def started(stage, name, **sets):
+    gateway = stage.gateway(name, f"sqlite://{stage.folder}/{name}.db")
+    keys = gateway.import_keys(**sets)
+    gateway.start()
+    return gateway, keys
 
 
 def pairs(gateway, plain, governed, sizes):
