@@ -59,8 +59,8 @@ def run(stage, figures, rounds, seconds):
     stage.start_provider()
     nginx = stage.start_nginx()
     say(f"importing {CROWD:,} keys")
-    # Keys that nobody calls cost time too: they are memory between the others. So each
-    # number of keys has a gateway of its own.
+    # Each number of keys has a gateway of its own: what the others have in memory is
+    # not measured with it.
     sqlite, keys = started(stage, "sqlite", plain=(GOVERNED, {}), governed=(GOVERNED, LIMITS))
     alike = pairs(sqlite, keys["plain"], keys["governed"], zip(ALIKE, (CALLERS, GOVERNED)))
     plain, governed = sqlite.contender("plain", keys["plain"][:1]), sqlite.contender("governed", keys["governed"])

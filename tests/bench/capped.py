@@ -32,7 +32,7 @@ class Group:
 
     def __init__(self, pid, part):
         first = (ROOT / "cpu").is_dir()
-        self.above, self.pid = ROOT / "cpu" if first else ROOT, pid
+        self.above = ROOT / "cpu" if first else ROOT
         self.folder = self.above / f"llm-proxy-bench-{pid}"
         quota = int(PERIOD_US * part)
         try:
