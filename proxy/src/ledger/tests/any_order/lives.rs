@@ -4,6 +4,8 @@
 //! that counts from zero each hour, on the whole ledger with a real store. A failure
 //! names its seed.
 
+mod crash;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -338,38 +340,6 @@ impl Life {
         }
     }
 
-    /// The process dies and another begins. What settles at the last moment may be
-    /// in the store or not, but in all of its accounts alike.
-    async fn crash(mut self, ahead: Option<(Arc<[AccountId]>, i64)>) -> Self {
-        for row in self.model.values_mut() {
-            row.posted += std::mem::take(&mut row.held);
-        }
-        let (ahead, free) = ahead.unwrap_or_else(|| (Arc::from([]), 0));
-        for id in ahead.iter() {
-            self.naive(id).posted += free;
-        }
-        let mut written = self.model.clone();
-        if !self.open.is_empty() {
-            let Open { hold, .. } = self.take_open();
-            let surplus = self.random.amount(150);
-            for id in hold.call().accounts.iter() {
-                let row = written.entry(id.clone()).or_default();
-                row.posted += surplus - hold.upper().nanos();
-            }
-            hold.settle(cost(surplus));
-        }
-        let open = std::mem::take(&mut self.open);
-        // As if all calls had been sent.
-        self.bench.store.write_claims().await.unwrap();
-        let bench = self.bench.crash_holding(open).await;
-        let mut life = Self { bench, ..self };
-        life.bench.ledger = reopened(&life.bench, &life.clock).await;
-        if life.difference(&written).await.is_none() {
-            life.model = written;
-        }
-        life
-    }
-
     /// Each account is what the model says, once what no call holds has gone back.
     async fn compare(&self) {
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -377,7 +347,7 @@ impl Life {
             // Twice, because the first may find that this process was taken for dead.
             self.bench.ledger.drain().await;
             self.bench.ledger.flush().await;
-            let Some(different) = self.difference(&self.model).await else {
+            let Some(different) = self.difference().await else {
                 return;
             };
             let seed = self.seed;
@@ -386,8 +356,8 @@ impl Life {
         }
     }
 
-    async fn difference(&self, model: &Model) -> Option<String> {
-        for (id, row) in model {
+    async fn difference(&self) -> Option<String> {
+        for (id, row) in &self.model {
             let found = store::ledger::standing(&self.bench.store, id).await;
             let found = found.expect("standing").unwrap_or_default();
             let (posted, allotted) = (found.posted.nanos(), found.allotted.nanos());
