@@ -31,15 +31,22 @@ const INFO: [&str; 6] = [
 const MANAGEMENT: [&str; 4] = ["/key/", "/team/", "/user/", "/budget/"];
 
 /// LiteLLM: an empty list allows all; an entry is a group, a path, or a path
-/// that ends in `*`. A path counts with and without `/v1`.
+/// that ends in `*`. A path counts with and without `/v1`, but `/v1/*` covers
+/// none that manages keys: those are called without it.
 pub(crate) fn allows(allowed_routes: &[String], path: &str) -> bool {
-    let bare = path.strip_prefix("/v1").unwrap_or(path);
+    let (bare, is_versioned) = match path.strip_prefix("/v1") {
+        Some(bare) => (bare, true),
+        None => (path, LLM_API.contains(&path)),
+    };
     allowed_routes.is_empty()
         || allowed_routes.iter().any(|route| match route.as_str() {
             "llm_api_routes" | "openai_routes" => LLM_API.contains(&bare),
             "info_routes" => INFO.contains(&bare),
             "management_routes" => MANAGEMENT.iter().any(|start| bare.starts_with(start)),
-            route => matches(route.strip_prefix("/v1").unwrap_or(route), bare),
+            route => match route.strip_prefix("/v1") {
+                Some(route) => is_versioned && matches(route, bare),
+                None => matches(route, bare),
+            },
         })
 }
 
@@ -72,6 +79,11 @@ mod tests {
             (&["/v1/models"], "/models", true),
             (&["/v1/models"], "/v1/chat/completions", false),
             (&["/chat/*"], "/v1/chat/completions", true),
+            (&["/v1/*"], "/v1/chat/completions", true),
+            (&["/v1/*"], "/chat/completions", true),
+            (&["/v1/*"], "/v1/usage", true),
+            (&["/v1/*"], "/key/generate", false),
+            (&["/v1/key/*"], "/key/generate", false),
         ] {
             let routes: Vec<String> = routes.iter().map(|route| (*route).to_owned()).collect();
             assert_eq!(allows(&routes, path), expected, "{routes:?} {path}");
