@@ -107,7 +107,7 @@ pub(crate) async fn serve(options: &Options) -> Result<(), StartError> {
     let mut stop = StopSignals::listen()?;
     let (config, warnings) = resolve(options, &Environment::process())?;
     for warning in warnings {
-        tracing::warn!(setting = %warning.name, place = %warning.place, "setting has no effect");
+        tracing::warn!(%warning, "the configuration may not mean what it says");
     }
     // Ports first: a second start by mistake must not touch the first one's store.
     let listener = bind(config.server.listen).await?;

@@ -92,11 +92,15 @@ pub(crate) struct Deployment {
     pub(crate) price: Option<Price>,
     /// Declared free: both prices given as zero.
     pub(crate) free: bool,
+    /// What the model can answer with at most; see [`OUTPUT_TOKENS_DEFAULT`].
     pub(crate) max_output_tokens: Option<u64>,
     /// Stable over restarts: a hash of what the deployment is.
     pub(crate) id: Arc<str>,
     pub(crate) timeout: Option<Duration>,
 }
+
+/// Assumed where neither the caller nor the configuration bounds an answer.
+pub(crate) const OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
 
 /// Which dialect the upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::auth::{
     Caller, Peer, authenticate, authenticate_again, authorize_data_plane, authorize_route,
 };
 use crate::body;
-use crate::config::{Deployment, Provider};
+use crate::config::{Deployment, OUTPUT_TOKENS_DEFAULT, Provider};
 use crate::error::ApiError;
 use crate::failpoint;
 use crate::key::{AccountId, Rates, SharedScope, Window};
@@ -34,9 +34,6 @@ use crate::upstream::headers::forwarded;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// LiteLLM: the same again.
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
-
-/// Assumed where neither the caller nor the configuration bounds an answer.
-const OUTPUT_TOKENS_DEFAULT: u64 = 4_096;
 
 pub(crate) async fn completions(State(state): State<AppState>, request: Request) -> Response {
     answered(&state, request).await

@@ -45,20 +45,17 @@ pub(crate) enum Wanted {
     Address,
 }
 
-/// One of LiteLLM's settings that has no effect here.
+/// What the file may not mean: a setting of LiteLLM's that has no effect here, or a
+/// model whose calls are not what they seem.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Warning {
-    pub(crate) name: String,
-    pub(crate) place: Place,
+    place: Place,
+    text: String,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} is not supported and has no effect",
-            self.place, self.name
-        )
+        write!(f, "{}: {}", self.place, self.text)
     }
 }
 
@@ -96,7 +93,7 @@ const RETENTION_DAYS: RangeInclusive<i64> = 31..=36_500;
 pub(super) struct Reader<'a> {
     pub(super) environment: &'a Environment,
     wanted: Wanted,
-    pub(super) warnings: Vec<Warning>,
+    warnings: Vec<Warning>,
 }
 
 /// Parses the file as far as it is wanted; what is not is left as if it were not
@@ -148,11 +145,13 @@ impl Reader<'_> {
                 ),
             });
         }
-        self.warnings.push(Warning {
-            name,
-            place: entry.place,
-        });
+        let text = format!("{name} is not supported and has no effect");
+        self.warn(entry.place, text);
         Ok(())
+    }
+
+    pub(super) fn warn(&mut self, place: Place, text: String) {
+        self.warnings.push(Warning { place, text });
     }
 
     /// LiteLLM: text, or `os.environ/NAME` for what the environment holds,

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::{
-    Deployment, Provider, ProviderKey,
+    Deployment, OUTPUT_TOKENS_DEFAULT, Provider, ProviderKey,
     file::Reader,
     tree::{Entry, Node, Problem},
 };
@@ -100,7 +100,30 @@ fn deployment(reader: &mut Reader<'_>, item: &Node) -> Result<Deployment, Proble
             _ => reader.unsupported("model_list", entry)?,
         }
     }
-    finish(reader, draft, item)
+    let deployment = finish(reader, draft, item)?;
+    for text in doubts(&deployment) {
+        reader.warn(item.place, text);
+    }
+    Ok(deployment)
+}
+
+/// What an operator may believe of the model, and is not so.
+fn doubts(deployment: &Deployment) -> Vec<String> {
+    let name = &deployment.public_name;
+    let mut doubts = Vec::new();
+    if name.contains('*') {
+        doubts.push(format!(
+            "the model_name {name} is no pattern here: it is the name of one model, which callers give as it stands"
+        ));
+    }
+    let is_paid = deployment.price.is_some() && !deployment.free;
+    let is_bounded = deployment.max_output_tokens.is_some();
+    if is_paid && !is_bounded && deployment.provider != Provider::Echo {
+        doubts.push(format!(
+            "{name} has a price and no model_info.max_output_tokens: a call that names no max_tokens is held for {OUTPUT_TOKENS_DEFAULT} tokens of answer, and a longer answer may pass a budget"
+        ));
+    }
+    doubts
 }
 
 fn litellm_param<'a>(

@@ -119,6 +119,34 @@ fn what_is_not_supported_is_warned_about_by_name_and_line() {
 }
 
 #[test]
+fn a_model_that_is_not_what_it_seems_is_warned_about() {
+    let prices = "input_cost_per_token: 1e-6, output_cost_per_token: 2e-6";
+    let free = "input_cost_per_token: 0, output_cost_per_token: 0";
+    for (name, model, info, told) in [
+        (
+            "a",
+            "openai/a",
+            prices,
+            Some("no model_info.max_output_tokens"),
+        ),
+        ("a", "openai/a", "max_output_tokens: 100", None),
+        ("a", "openai/a", free, None),
+        ("a", "echo/a", prices, None),
+        ("'openai/*'", "openai/a", free, Some("no pattern")),
+    ] {
+        let entry = format!(
+            "model_list:\n- model_name: {name}\n  litellm_params: {{model: {model}}}\n  model_info: {{{info}}}\n"
+        );
+        let (_, warnings) = parse(&entry, &environment(), Wanted::All).unwrap();
+        let texts: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), usize::from(told.is_some()), "{texts:?}");
+        let told = told.unwrap_or_default();
+        let starts = |text: &String| text.starts_with("line 2, column 3: ") && text.contains(told);
+        assert!(texts.iter().all(starts), "{texts:?}");
+    }
+}
+
+#[test]
 fn usage_is_kept_for_whole_days_and_a_month_at_least() {
     for (text, expected) in [
         (
