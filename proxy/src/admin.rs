@@ -92,6 +92,15 @@ fn key_not_found() -> ApiError {
     ApiError::not_found("key", "Key not found.")
 }
 
+/// Whether what has this tag is what `If-Match` asks for. RFC 9110: any, or one of a
+/// list.
+fn is_expected(asked: Option<&HeaderValue>, tag: &str) -> bool {
+    asked.is_none_or(|asked| {
+        let mut tags = asked.to_str().unwrap_or_default().split(',');
+        tags.any(|one| matches!(one.trim(), one if one == "*" || one == tag))
+    })
+}
+
 fn answer(body: Value, ignored: &[&'static str]) -> Response {
     let mut response = Json(body).into_response();
     if !ignored.is_empty()

@@ -5,6 +5,7 @@
 
 use axum::{
     Json,
+    extract::rejection::{PathRejection, QueryRejection},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -255,6 +256,19 @@ impl ApiError {
 
     pub(crate) fn upstream(status: StatusCode, message: impl Into<String>) -> Self {
         Self::new(status, "upstream_error", message)
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(_: QueryRejection) -> Self {
+        let message = "the query cannot be read: give each parameter once, as text in UTF-8";
+        Self::bad_request("query", message)
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(_: PathRejection) -> Self {
+        Self::bad_request("path", "the path cannot be read: it must be text in UTF-8")
     }
 }
 

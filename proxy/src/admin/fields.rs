@@ -110,12 +110,13 @@ impl Fields {
                 "models" if value.is_null() => {}
                 "models" => fields.models = Some(list(name, value)?),
                 "aliases" => fields.aliases = Some(aliases(value)?),
-                "max_budget" => fields.max_budget = Some(budget(value)?),
+                "max_budget" => fields.max_budget = Some(budget(name, value)?),
                 "soft_budget" => fields.soft_budget = Some(soft_budget(value)?),
                 "duration" => fields.duration = Some(duration(value)?),
                 "metadata" => fields.metadata = Some(object(name, value)?),
                 "blocked" => fields.blocked = flag(name, value)?,
                 "key_type" => fields.key_type = key_type(value)?,
+                "allowed_routes" if value.is_null() => {}
                 "allowed_routes" => fields.allowed_routes = Some(list(name, value)?),
                 "scopes" | "shared_budgets" | "allowed_cidrs" if value.is_null() => {}
                 "allowed_cidrs" => fields.allowed_cidrs = Some(cidrs(value)?),
@@ -181,10 +182,9 @@ impl Fields {
             key.key_type = key_type;
             key.allowed_routes = key_type.routes();
         }
-        if let Some(routes) = self
-            .allowed_routes
-            .as_ref()
-            .filter(|routes| !routes.is_empty())
+        // LiteLLM: its clients send an empty list beside the type that names them.
+        if let Some(routes) = &self.allowed_routes
+            && (self.key_type.is_none() || !routes.is_empty())
         {
             key.allowed_routes.clone_from(routes);
         }

@@ -308,7 +308,7 @@ fn spent(row: &Map<String, Value>, key: &Key, now: DateTime<Utc>) -> Result<Nano
     if key.limits.budget_duration.is_some() && reset_at.is_some_and(|at| at <= now) {
         return Ok(NanoUsd::ZERO);
     }
-    let spent = budget(row.get("spend").unwrap_or(&Value::Null));
+    let spent = budget("spend", row.get("spend").unwrap_or(&Value::Null));
     let spent = spent.map_err(|_: ApiError| "spend must be a non-negative number of USD")?;
     Ok(spent.unwrap_or(NanoUsd::ZERO))
 }

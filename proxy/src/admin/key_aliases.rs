@@ -1,7 +1,7 @@
 //! `GET /key/aliases`: the aliases of live keys by page, in their order.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     response::Response,
 };
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{
     answer,
-    paging::{self, pages},
+    paging::{self, pages, part},
 };
 use crate::{app::AppState, error::ApiError};
 
@@ -23,12 +23,14 @@ pub(crate) struct Asked {
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(asked) = asked?;
     let page = paging::page(asked.page.as_deref(), asked.size.as_deref(), 50)?;
+    let search = part("search", asked.search.as_deref())?;
     let (aliases, total) = state
         .store
-        .list_aliases(asked.search.as_deref(), asked.team_id.as_deref(), page)
+        .list_aliases(search, asked.team_id.as_deref(), page)
         .await?;
     let body = json!({
         "aliases": aliases,

@@ -7,10 +7,7 @@ use axum::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    answer, change, fields::Fields, key_not_found, key_update, named_key, read_body, values::only,
-    view,
-};
+use super::{answer, change, fields::Fields, key_update, named_key, read_body, values::only, view};
 use crate::{app::AppState, auth::Admitted, error::ApiError};
 
 /// LiteLLM's bound.
@@ -71,7 +68,7 @@ async fn update(
     item: &Map<String, Value>,
     ignored: &mut Vec<&'static str>,
 ) -> Result<Value, ApiError> {
-    let hash = named_key(item)?.ok_or_else(key_not_found)?;
+    let hash = named_key(item)?.ok_or_else(not_named)?;
     let fields = Fields::parse(item)?;
     ignored.extend(fields.ignored.iter().copied());
     let (changing, admitted) = (state.clone(), admitted.clone());
@@ -85,4 +82,8 @@ async fn update(
     row.remove("token");
     row.remove("org_id");
     Ok(Value::Object(row))
+}
+
+fn not_named() -> ApiError {
+    ApiError::bad_request("key", "each of keys needs key: a key or its SHA-256")
 }

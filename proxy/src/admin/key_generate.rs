@@ -22,7 +22,7 @@ use crate::{
     auth::{Admitted, Caller},
     error::ApiError,
     failpoint,
-    key::{Key, Token, TokenError},
+    key::{Key, KeyHash, Token, TokenError},
     ledger::Refresh,
     store::{self, StoreError},
 };
@@ -35,14 +35,20 @@ pub(crate) async fn handle(
     let mut fields = Fields::parse(&body)?;
     // A new key opens its account, also where it has no cap.
     fields.max_budget.get_or_insert(None);
-    let token = chosen("key", body.get("key"))?;
+    let chosen_value = body.get("key").filter(|value| !value.is_null());
+    let token = chosen("key", chosen_value)?;
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
     let changing = state.clone();
-    let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
+    let nothing = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
     let work = async move { write(&changing, &admitted, key, &fields).await };
     let key = change(&state, work).await?;
+    // A chosen value may be that of a deleted key, and has spent then what that has.
+    let spend = match chosen_value {
+        Some(_) => view::spend(&state, &key).await?,
+        None => nothing,
+    };
     let shown = shown(&token, &key, &spend, state.clock.now());
     Ok(answer(shown, &ignored))
 }
@@ -134,7 +140,7 @@ pub(super) async fn insert(
     {
         return Err(alias_taken(alias));
     }
-    if store::keys::earlier::is_taken(write, key.hash).await? {
+    if is_taken(state, write, key.hash).await? {
         return Err(ApiError::bad_request(
             "key",
             "this key exists already: choose another, or use /key/update",
@@ -147,6 +153,16 @@ pub(super) async fn insert(
     trail::key(write, caller, "key.generate", change, key.created_at).await?;
     let limits = define(state, write, caller, &key, fields).await?;
     Ok((key, limits))
+}
+
+/// Whether a key has or had this value. The master key's is no other key's: a call
+/// with it would be the master's, and none of that key's limits would hold.
+pub(super) async fn is_taken(
+    state: &AppState,
+    write: &mut AnyConnection,
+    hash: KeyHash,
+) -> Result<bool, StoreError> {
+    Ok(hash == state.master || store::keys::earlier::is_taken(write, hash).await?)
 }
 
 /// LiteLLM's words; the alias is a name, not a secret.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use axum::{
     Extension,
-    extract::{Query, Request, State},
+    extract::{Query, Request, State, rejection::QueryRejection},
     response::Response,
 };
 use http::{HeaderMap, HeaderValue, header};
@@ -32,9 +32,10 @@ pub(crate) struct Asked {
 /// The admin plane.
 pub(crate) async fn any(
     State(state): State<AppState>,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
     Extension(admitted): Extension<Admitted>,
 ) -> Result<Response, ApiError> {
+    let Query(asked) = asked?;
     let is_ordinary = admitted.caller.is_ordinary();
     match (admitted.caller, asked.key) {
         (Caller::Key(own), key) if is_ordinary || key.is_none() => {
@@ -104,12 +105,13 @@ pub(crate) async fn many(
 /// The data plane: the master key has nothing to ask here.
 pub(crate) async fn own(
     State(state): State<AppState>,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
     peer: Peer,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let caller = authenticate(&state, &headers, peer).await?;
     authorize_data_plane(&caller)?;
+    let Query(asked) = asked?;
     match caller {
         Caller::Key(own) => about_itself(&state, &own, asked).await,
         Caller::Master => Err(not_found()),

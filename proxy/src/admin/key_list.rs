@@ -2,7 +2,7 @@
 //! by what they are.
 
 use axum::{
-    extract::{Query, State},
+    extract::{Query, State, rejection::QueryRejection},
     response::Response,
 };
 use chrono::{DateTime, Utc};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{
     answer,
-    paging::{self, pages},
+    paging::{self, pages, part},
     view,
 };
 use crate::{
@@ -46,14 +46,19 @@ pub(crate) struct Asked {
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
-    Query(asked): Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, ApiError> {
+    let Query(asked) = asked?;
     let page = paging::page(asked.page.as_deref(), asked.size.as_deref(), SIZE_DEFAULT)?;
     let full = is_true(asked.return_full_object.as_deref()) || asked.expand.is_some();
     let now = state.clock.now();
     let Some(filter) = filter(&asked)? else {
         return Ok(shown(&[], 0, page));
     };
+    if filter.sort_by == SortBy::Spend {
+        // What has been answered counts as spent, also while its posting waits.
+        state.ledger.flush().await;
+    }
     let listed = state.store.list_keys(&filter, page, now).await?;
     let keys: Vec<Value> = if full {
         full_objects(&state, &listed, now).await?
@@ -115,17 +120,18 @@ fn filter(asked: &Asked) -> Result<Option<Filter>, ApiError> {
             ));
         }
     };
-    let text = |text: &Option<String>| match is_true(asked.substring_matching.as_deref()) {
-        true => text.as_deref().map(Match::part),
-        false => text.clone().map(Match::Whole),
+    let is_part = is_true(asked.substring_matching.as_deref());
+    let text = |name, text: &Option<String>| match is_part {
+        true => part(name, text.as_deref()).map(|text| text.map(Match::part)),
+        false => Ok(text.clone().map(Match::Whole)),
     };
     Ok(Some(Filter {
         status,
         hash,
-        alias: text(&asked.key_alias),
-        user_id: text(&asked.user_id),
+        alias: text("key_alias", &asked.key_alias)?,
+        user_id: text("user_id", &asked.user_id)?,
         team_id: asked.team_id.clone(),
-        search: asked.search.as_deref().map(like),
+        search: part("search", asked.search.as_deref())?.map(like),
         sort_by: sort_by(asked.sort_by.as_deref())?,
         is_ascending: is_ascending(asked.sort_order.as_deref())?,
     }))

@@ -4,7 +4,7 @@
 //! the values before it no longer than that; else they end at once.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use super::{
     answer, change,
     duration::Span,
     fields::Fields,
-    key_generate::{chosen, shown},
+    key_generate::{chosen, is_taken, shown},
     key_not_found,
     key_write::{define, rename, set_rules},
     named_key, read_body, shared_budgets, trail, view,
@@ -47,9 +47,10 @@ pub(crate) async fn named_in_body(
 
 pub(crate) async fn named_in_path(
     State(state): State<AppState>,
-    Path(named): Path<String>,
+    named: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let Path(named) = named?;
     let (admitted, mut body) = read_body(&state, request).await?;
     body.insert("key".to_owned(), Value::String(named));
     regenerate(&state, admitted, body).await
@@ -102,7 +103,7 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
     let caller = admitted.within(state, &mut write).await?;
     let (old, new) = (asked.named, asked.token.hash());
     let changed = state.keys.invalidate_on_drop([old, new]);
-    let mut key = find(&mut write, old, new).await?;
+    let mut key = find(state, &mut write, old, new).await?;
     let (now, before) = (state.clock.now(), key.clone());
     let ends_at = ends_at(asked.grace, now)?;
     rename(&mut write, &mut key, asked.fields.alias.as_ref()).await?;
@@ -132,10 +133,15 @@ async fn write(state: &AppState, admitted: &Admitted, asked: &Asked) -> Result<K
 }
 
 /// The key of the value `old`, if nobody has or had `new`.
-async fn find(write: &mut AnyConnection, old: KeyHash, new: KeyHash) -> Result<Key, ApiError> {
+async fn find(
+    state: &AppState,
+    write: &mut AnyConnection,
+    old: KeyHash,
+    new: KeyHash,
+) -> Result<Key, ApiError> {
     let key = store::keys::find(write, old).await?;
     let key = key.ok_or_else(key_not_found)?;
-    if store::keys::earlier::is_taken(write, new).await? {
+    if is_taken(state, write, new).await? {
         return Err(ApiError::bad_request(
             "new_key",
             "this key exists already: choose another, or leave new_key out",

@@ -2,7 +2,7 @@
 //! its calls stay; the correction is kept apart from them.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
 use serde_json::{Map, Value, json};
@@ -12,6 +12,7 @@ use super::{
     limits::spend_account,
     named_key, read_body, trail,
     values::{budget, only},
+    view,
 };
 use crate::{
     app::AppState,
@@ -24,9 +25,10 @@ use crate::{
 
 pub(crate) async fn handle(
     State(state): State<AppState>,
-    Path(named): Path<String>,
+    named: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, ApiError> {
+    let Path(named) = named?;
     let (admitted, mut body) = read_body(&state, request).await?;
     only(&body, &["reset_to"])?;
     let to = reset_to(&body)?;
@@ -37,12 +39,14 @@ pub(crate) async fn handle(
         write(&changing, &admitted, hash, to).await
     })
     .await?;
+    let period = key.budget_period();
+    let window = period.and_then(|period| period.window(state.clock.now()));
     let shown = json!({
         "key_hash": key.hash.to_string(),
         "spend": to,
         "previous_spend": before,
         "max_budget": key.max_budget,
-        "budget_reset_at": null,
+        "budget_reset_at": window.map(|window| view::time(window.end)),
     });
     Ok(answer(shown, &[]))
 }
@@ -60,7 +64,7 @@ fn reset_to(body: &Map<String, Value>) -> Result<NanoUsd, ApiError> {
             "Value error, reset_to must be a number, not a boolean",
         )),
         Some(value) => {
-            budget(value)?.ok_or_else(|| wrong("Value error, reset_to must be a number"))
+            budget(FIELD, value)?.ok_or_else(|| wrong("Value error, reset_to must be a number"))
         }
     }
 }

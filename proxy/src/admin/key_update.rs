@@ -13,7 +13,7 @@ use sqlx::AnyConnection;
 use super::{
     answer, change,
     fields::Fields,
-    key_not_found,
+    is_expected, key_not_found,
     key_write::{define, rename, set_rules},
     named_key, read_body, shared_budgets, trail, view,
 };
@@ -78,7 +78,7 @@ pub(super) async fn write(
     let mut changed = state.keys.invalidate_on_drop(named);
     let mut key = find(&mut write, named, fields).await?;
     changed.add(key.hash);
-    if expected.is_some_and(|expected| *expected != "*" && *expected != view::tag(&key)) {
+    if !is_expected(expected, &view::tag(&key)) {
         return Err(ApiError::changed_meanwhile("key", "GET /key/info"));
     }
     let before = key.clone();

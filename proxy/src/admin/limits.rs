@@ -136,13 +136,18 @@ fn model_counts(field: &'static str, value: &Value) -> Result<BTreeMap<String, u
     })
 }
 
+const PERIOD: &str =
+    "a whole number and a unit (s, m, h, d, w or mo), as in 30d, of at most ten years";
+
 fn period(name: &str, value: &Value) -> Result<Option<Period>, ApiError> {
     if value.is_null() {
         return Ok(None);
     }
     let period = value.as_str().and_then(Period::parse);
     period.map(Some).ok_or_else(|| {
-        refused(name, "must be a whole number and a unit (s, m, h, d, w or mo), as in 30d, of at most ten years; null for a budget that never counts from zero again")
+        let message =
+            format!("must be {PERIOD}; null for a budget that never counts from zero again");
+        refused(name, message)
     })
 }
 
@@ -213,6 +218,11 @@ fn by_model<T>(
         );
         return Err(refused(field, message));
     }
+    // As `models` takes them; no call would ever meet such a limit.
+    if entries.keys().any(|model| model.contains('*')) {
+        let message = "must name each model in full: a pattern limits none";
+        return Err(refused(field, message));
+    }
     let one = |(model, entry): (&String, &Value)| Ok((model.clone(), read(entry)?));
     entries.iter().map(one).collect()
 }
@@ -241,7 +251,9 @@ fn entry_of(
     if amount.len() > 1 || length.len() > 1 {
         return Err(refused(field, "may say each thing under one name only"));
     }
-    let amount = amount.first().map_or(Ok(None), |value| budget(value));
+    let amount = amount
+        .first()
+        .map_or(Ok(None), |value| budget(field, value));
     let amount = amount.map_err(|_| {
         refused(
             field,
@@ -250,7 +262,9 @@ fn entry_of(
     })?;
     let length = length
         .first()
-        .map_or(Ok(None), |value| period(field, value))?;
+        .map_or(Ok(None), |value| period(field, value));
+    let length =
+        length.map_err(|_| refused(field, format!("needs each {} to be {PERIOD}", periods[0])))?;
     Ok(BudgetLimit {
         max_nanousd: amount.ok_or_else(|| {
             refused(

@@ -1,5 +1,7 @@
-//! Owns the parameters `page` and `size`, with LiteLLM's bounds and errors.
+//! Owns the parameters of a listing: `page` and `size`, with LiteLLM's bounds and
+//! errors, and the part of a name that is searched for.
 
+use super::values::NAME_CHARACTERS_MAX;
 use crate::{error::ApiError, store::Page};
 
 /// LiteLLM: at most this many a page.
@@ -20,6 +22,17 @@ pub(super) fn page(
 pub(super) fn pages(total: i64, page: Page) -> i64 {
     let size = i64::from(page.size);
     (total + size - 1) / size
+}
+
+/// The part of a name that the parameter `name` asks for.
+pub(super) fn part<'a>(name: &str, text: Option<&'a str>) -> Result<Option<&'a str>, ApiError> {
+    match text {
+        Some(text) if text.chars().count() > NAME_CHARACTERS_MAX => Err(ApiError::bad_request(
+            name,
+            format!("{name} must be at most {NAME_CHARACTERS_MAX} characters, as names are"),
+        )),
+        _ => Ok(text),
+    }
 }
 
 fn parse(name: &str, text: Option<&str>, default: i64, most: i64) -> Result<u32, ApiError> {

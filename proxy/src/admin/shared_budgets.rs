@@ -102,7 +102,8 @@ fn id(entry: &Map<String, Value>) -> Result<&str, ApiError> {
 
 fn max_budget(entry: &Map<String, Value>) -> Result<NanoUsd, ApiError> {
     let given = entry.get("max_budget").unwrap_or(&Value::Null);
-    budget(given)?.ok_or_else(|| refused("max_budget is missing: say how many USD they may spend"))
+    budget("shared_budgets.max_budget", given)?
+        .ok_or_else(|| refused("max_budget is missing: say how many USD they may spend"))
 }
 
 fn period(entry: &Map<String, Value>) -> Result<Option<Period>, ApiError> {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     error::ApiError,
+    key::Token,
     money::{MoneyError, NanoUsd},
 };
 
@@ -40,6 +41,10 @@ pub(super) fn text(name: &str, value: &Value) -> Result<Option<String>, ApiError
                 format!("{name} is longer than {NAME_CHARACTERS_MAX} characters"),
             ))
         }
+        Value::String(text) if Token::is_issued(text) => Err(ApiError::bad_request(
+            name,
+            format!("{name} holds a key, which names are not kept secret enough for: give another"),
+        )),
         // It would break log lines, and PostgreSQL takes no zero byte.
         Value::String(text) if text.chars().any(char::is_control) => {
             let message = format!("{name} holds a control character: leave it out");
@@ -92,15 +97,21 @@ pub(super) fn unknown(name: &str) -> ApiError {
 /// As `max_budget`; zero warns from the first call on.
 pub(super) fn soft_budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
     const FIELD: &str = "soft_budget";
-    budget(value).map_err(|_| {
+    budget(FIELD, value).map_err(|_| {
         let message = "soft_budget must be a non-negative finite number of USD, at most 9 billion";
         ApiError::bad_request(FIELD, message)
     })
 }
 
-/// A name that a request made up, fit to be repeated in an answer.
+/// A name that a request made up, fit to be repeated in an answer: of what may
+/// be a key in the wrong place, its prefix.
 pub(super) fn printable(name: &str) -> String {
-    name.chars()
+    let shown = match name.starts_with("sk-") {
+        true => "sk",
+        false => name,
+    };
+    shown
+        .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '/'))
         .take(64)
         .collect()
@@ -132,11 +143,11 @@ pub(super) fn flag(name: &str, value: &Value) -> Result<Option<bool>, ApiError> 
 }
 
 /// LiteLLM: a number, its text, or a boolean; zero refuses the first call.
-pub(super) fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
+pub(super) fn budget(name: &str, value: &Value) -> Result<Option<NanoUsd>, ApiError> {
     let unreadable = || {
         invalid(
             "float_parsing",
-            "max_budget",
+            name,
             "Input should be a valid number, unable to parse string as a number",
         )
     };
@@ -153,8 +164,8 @@ pub(super) fn budget(value: &Value) -> Result<Option<NanoUsd>, ApiError> {
             return unreadable();
         }
         ApiError::bad_request(
-            "max_budget",
-            "max_budget must be a non-negative finite number of USD, at most 9 billion",
+            name,
+            format!("{name} must be a non-negative finite number of USD, at most 9 billion"),
         )
     })
 }

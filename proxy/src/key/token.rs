@@ -68,6 +68,11 @@ impl Token {
         }
     }
 
+    /// Whether it is a key that a gateway like this one has generated.
+    pub(crate) fn is_issued(text: &str) -> bool {
+        is_ours(text) && has_checksum(text)
+    }
+
     /// A new key from the operating system's random numbers (178 bits).
     pub(crate) fn generate() -> Result<Self, TokenError> {
         let mut text = String::with_capacity(LENGTH);

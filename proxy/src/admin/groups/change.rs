@@ -7,7 +7,7 @@ use sqlx::AnyConnection;
 
 use super::{not_found, view};
 use crate::{
-    admin::{limits, trail},
+    admin::{is_expected, limits, trail},
     app::AppState,
     auth::{Admitted, Caller},
     error::ApiError,
@@ -43,7 +43,7 @@ pub(super) async fn edit(
     let caller = admitted.within(state, &mut write).await?;
     let found = store::groups::find(&mut write, kind, id).await?;
     let before = found.ok_or_else(|| not_found(kind))?;
-    if expected.is_some_and(|expected| *expected != "*" && *expected != view::tag(&before)) {
+    if !is_expected(expected, &view::tag(&before)) {
         return Err(ApiError::changed_meanwhile(kind.as_str(), told_by(kind)));
     }
     let mut group = before.clone();

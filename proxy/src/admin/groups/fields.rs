@@ -87,7 +87,7 @@ impl GroupFields {
         use GroupKind::{Budget, Team, User};
         match (kind, name) {
             (_, id) if id == id_field(kind) => self.id = text(name, value)?,
-            (_, "max_budget") => self.max_budget = Some(budget(value)?),
+            (_, "max_budget") => self.max_budget = Some(budget(name, value)?),
             (Budget, "soft_budget") => self.soft_budget = Some(soft_budget(value)?),
             (Team, "team_alias") | (User, "user_alias") => self.alias = Some(text(name, value)?),
             (User, "user_email") => self.email = Some(text(name, value)?),

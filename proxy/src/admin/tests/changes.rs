@@ -15,7 +15,8 @@ async fn generate(gateway: &Gateway, body: Value) -> (String, String) {
 on_both![
     c3_a_changed_key_is_refused_on_the_very_next_call,
     repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory,
-    models_of_null_are_left_as_they_are_and_an_empty_list_frees_them,
+    lists_of_null_are_left_as_they_are_and_an_empty_list_frees_them,
+    a_chosen_value_keeps_what_it_has_spent,
     an_expired_key_is_refused_from_cache_and_can_be_extended,
     null_and_minus_one_mean_that_a_key_never_expires,
     an_update_changes_what_it_names_and_leaves_the_rest,
@@ -69,15 +70,40 @@ async fn repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory() {
     }
 }
 
-async fn models_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
+async fn lists_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
     let gateway = Gateway::start().await;
-    let (_, hash) = generate(&gateway, json!({"models": ["demo"]})).await;
-    for (sent, stored) in [(json!(null), json!(["demo"])), (json!([]), json!([]))] {
-        let updated = gateway
-            .post("/key/update", &json!({"key": hash, "models": sent}))
-            .await;
-        assert_eq!(updated.body["models"], stored, "{sent}");
+    for (field, kept) in [
+        ("models", json!(["demo"])),
+        ("allowed_routes", json!(["/v1/models"])),
+    ] {
+        let (_, hash) = generate(&gateway, json!({ field: kept })).await;
+        for (sent, stored) in [(json!(null), &kept), (json!([]), &json!([]))] {
+            let updated = gateway
+                .post("/key/update", &json!({"key": hash, field: sent}))
+                .await;
+            assert_eq!(updated.body[field], *stored, "{field} {sent}");
+        }
     }
+    // LiteLLM: its clients send an empty list beside the type that names the routes.
+    let typed = json!({"key_type": "llm_api", "allowed_routes": []});
+    let made = gateway.post("/key/generate", &typed).await;
+    assert_eq!(made.body["allowed_routes"], json!(["llm_api_routes"]));
+}
+
+async fn a_chosen_value_keeps_what_it_has_spent() {
+    let gateway = Gateway::start().await;
+    let wanted = json!({"key": "sk-QJ7ZAaPj16abR07BqixA7A", "max_budget": 0.001});
+    let (key, hash) = generate(&gateway, wanted.clone()).await;
+    let chat =
+        json!({"model": "demo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5});
+    let called = gateway.data_post(&key, "/chat/completions", &chat).await;
+    assert_eq!(called.status, 200, "{}", called.body);
+    let spent = gateway.try_key(&key).await.body["info"]["spend"].clone();
+    assert!(spent.as_f64().unwrap() > 0.0);
+    gateway.post("/key/delete", &json!({"keys": [hash]})).await;
+    let again = gateway.post("/key/generate", &wanted).await;
+    assert_eq!(again.body["spend"], spent, "{}", again.body);
+    assert_eq!(gateway.try_key(&key).await.body["info"]["spend"], spent);
 }
 
 async fn an_expired_key_is_refused_from_cache_and_can_be_extended() {

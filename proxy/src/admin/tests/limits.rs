@@ -93,7 +93,11 @@ async fn what_is_no_budget_is_refused_and_changes_nothing() {
         (json!({"budget_limits": {}}), 422, "list"),
         (json!({"budget_limits": [1]}), 400, "objects"),
         (window("budget_duration", &null), 400, "a budget_duration"),
-        (window("budget_duration", &json!("1")), 400, "must be a"),
+        (
+            window("budget_duration", &json!("1y")),
+            400,
+            "each budget_duration to be a",
+        ),
         (window("max_budget", &null), 400, "needs max_budget"),
         (window("limit", &json!(1)), 400, "the field limit"),
         (windows(&["1d", "1d"]), 400, "once"),
@@ -108,6 +112,8 @@ async fn what_is_no_budget_is_refused_and_changes_nothing() {
         (json!({"model_max_budget": []}), 422, "dictionary"),
         (named(""), 400, "name models"),
         (named("a\tb"), 400, "name models"),
+        (named("openai/*"), 400, "in full"),
+        (json!({"model_rpm_limit": {"de*": 1}}), 400, "in full"),
     ]);
     let key = generate(&gateway, windows(&["1h", "1d", "7d", "1mo"])).await;
     let before = info(&gateway, &key).await;

@@ -8,6 +8,8 @@ use super::{Gateway, MASTER, on_both, text};
 on_both![
     keys_are_listed_by_page_newest_first,
     keys_are_found_by_what_they_are,
+    names_are_found_in_any_script,
+    keys_are_sorted_by_what_was_spent_a_moment_ago,
 ];
 
 async fn keys_are_listed_by_page_newest_first() {
@@ -113,4 +115,51 @@ async fn keys_are_found_by_what_they_are() {
         .admin_get(MASTER, "/key/list?return_full_object=true&status=deleted")
         .await;
     assert_eq!(gone.body["keys"][0]["status"], "deleted");
+}
+
+async fn names_are_found_in_any_script() {
+    let gateway = Gateway::start().await;
+    for alias in ["CAFÉ-ÄÖ", "日本", "Straße"] {
+        let body = json!({"key_alias": alias});
+        assert_eq!(gateway.post("/key/generate", &body).await.status, 200);
+    }
+    for (search, found) in [
+        ("CAFÉ", "CAFÉ-ÄÖ"),
+        ("É-ÄÖ", "CAFÉ-ÄÖ"),
+        ("caf", "CAFÉ-ÄÖ"),
+        ("本", "日本"),
+        ("STRAß", "Straße"),
+    ] {
+        let search: String = url::form_urlencoded::byte_serialize(search.as_bytes()).collect();
+        let aliases = format!("/key/aliases?search={search}");
+        let answer = gateway.admin_get(MASTER, &aliases).await;
+        assert_eq!(answer.body["aliases"], json!([found]), "{search}");
+        for field in ["search", "substring_matching=true&key_alias"] {
+            let list = format!("/key/list?return_full_object=true&{field}={search}");
+            let answer = gateway.admin_get(MASTER, &list).await;
+            assert_eq!(answer.body["keys"][0]["key_alias"], found, "{list}");
+        }
+    }
+}
+
+async fn keys_are_sorted_by_what_was_spent_a_moment_ago() {
+    let gateway = Gateway::start().await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let made = gateway.post("/key/generate", &json!({})).await;
+        keys.push((text(&made, "key"), text(&made, "token")));
+    }
+    let chat =
+        json!({"model": "demo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5});
+    for (key, hash) in &keys {
+        let called = gateway.data_post(key, "/chat/completions", &chat).await;
+        assert_eq!(called.status, 200, "{}", called.body);
+        let longer = json!({"model": "demo", "max_tokens": 50,
+            "messages": [{"role": "user", "content": "x ".repeat(50)}]});
+        gateway.data_post(key, "/chat/completions", &longer).await;
+        let path = "/key/list?sort_by=spend&sort_order=desc&size=1";
+        let listed = gateway.admin_get(MASTER, path).await;
+        assert_eq!(listed.body["keys"], json!([hash]));
+        gateway.post("/key/delete", &json!({"keys": [hash]})).await;
+    }
 }

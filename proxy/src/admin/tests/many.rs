@@ -247,10 +247,15 @@ async fn an_update_of_a_key_that_was_changed_meanwhile_is_refused() {
             .status,
         200
     );
-    assert_eq!(
-        gateway.post_if("*", "/key/update", &update).await.status,
-        200
-    );
+    let now = gateway.admin_get(MASTER, &info).await.etag;
+    for (tags, status) in [
+        (format!("{first}, {}", shown.etag), 412),
+        (format!("{first}, {now}"), 200),
+        ("*".to_owned(), 200),
+    ] {
+        let answer = gateway.post_if(&tags, "/key/update", &update).await;
+        assert_eq!(answer.status, status, "{tags}");
+    }
 }
 
 async fn a_key_stays_small_and_is_told_about_once() {

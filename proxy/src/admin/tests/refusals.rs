@@ -11,6 +11,9 @@ use super::{Gateway, MASTER, on_both, text};
 on_both![
     who_reads_keys_learns_why_one_was_refused,
     names_have_at_most_255_characters,
+    no_name_is_a_key,
+    no_key_has_the_value_of_the_master_key,
+    a_query_that_cannot_be_read_is_an_error_of_the_usual_form,
     models_may_be_patterns,
 ];
 
@@ -62,6 +65,66 @@ async fn names_have_at_most_255_characters() {
         let body = json!({ field: "é".repeat(length) });
         let answer = gateway.post("/key/generate", &body).await;
         assert_eq!(answer.status, status, "{field} {length}: {}", answer.body);
+    }
+}
+
+async fn no_name_is_a_key() {
+    let gateway = Gateway::start().await;
+    let made = gateway.post("/key/generate", &json!({})).await;
+    let key = text(&made, "key");
+    for (path, body) in [
+        ("/key/generate", json!({"key_alias": key})),
+        ("/key/generate", json!({"user_id": key})),
+        ("/key/update", json!({"key_alias": key, "max_budget": 1})),
+        ("/team/new", json!({"team_alias": key})),
+        ("/key/generate", json!({ &*key: 1 })),
+    ] {
+        let refused = gateway.post(path, &body).await;
+        assert!(matches!(refused.status.as_u16(), 400 | 422), "{path}");
+        let told = refused.body.to_string();
+        assert!(!told.contains(&key[8..]), "{path} {told}");
+    }
+}
+
+async fn no_key_has_the_value_of_the_master_key() {
+    let gateway = Gateway::start().await;
+    let made = gateway.post("/key/generate", &json!({})).await;
+    for (path, body) in [
+        ("/key/generate", json!({"key": MASTER})),
+        (
+            "/key/regenerate",
+            json!({"key": text(&made, "token"), "new_key": MASTER}),
+        ),
+    ] {
+        let refused = gateway.post(path, &body).await;
+        assert_eq!(refused.status, 400, "{path}: {}", refused.body);
+        let told = refused.body.to_string();
+        assert!(told.contains("exists already"), "{told}");
+    }
+}
+
+async fn a_query_that_cannot_be_read_is_an_error_of_the_usual_form() {
+    let gateway = Gateway::start().await;
+    let long = "a".repeat(256);
+    for (path, param) in [
+        ("/key/info?key=a&key=b".to_owned(), "query"),
+        ("/key/list?page=1&page=2".to_owned(), "query"),
+        ("/key/aliases?page=1&page=1".to_owned(), "query"),
+        (format!("/key/list?search={long}"), "search"),
+        (format!("/key/aliases?search={long}"), "search"),
+        (
+            format!("/key/list?substring_matching=true&user_id={long}"),
+            "user_id",
+        ),
+    ] {
+        let answer = gateway.admin_get(MASTER, &path).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert_eq!(answer.body["error"]["param"], param, "{path}");
+    }
+    for path in ["/key/%ff/regenerate", "/key/%ff/reset_spend"] {
+        let answer = gateway.post(path, &json!({"reset_to": 0})).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert_eq!(answer.body["error"]["param"], "path", "{path}");
     }
 }
 

@@ -38,7 +38,11 @@ async fn spend_is_reset_and_the_books_stay_right() {
         (json!({"reset_to": 50}), 400),
         (json!({}), 422),
     ] {
-        assert_eq!(gateway.post(&path, &body).await.status, status, "{body}");
+        let refused = gateway.post(&path, &body).await;
+        assert_eq!(refused.status, status, "{body}");
+        let told = refused.body.to_string();
+        assert!(told.contains("reset_to"), "{body}: {told}");
+        assert!(!told.contains("max_budget"), "{body}: {told}");
     }
     let reset = gateway.post(&path, &json!({"reset_to": 0})).await;
     assert_eq!(reset.status, 200, "{}", reset.body);
@@ -85,6 +89,10 @@ async fn spend_of_a_budget_with_windows_is_reset_in_its_window() {
     }
     let reset = gateway.post(&path, &json!({"reset_to": 0})).await;
     assert_eq!(reset.status, 200, "{}", reset.body);
+    assert_eq!(
+        reset.body["budget_reset_at"],
+        "2027-03-02T00:00:00.000000+00:00"
+    );
     assert_eq!(
         gateway.try_key(&key).await.body["info"]["spend"],
         json!(0.0)

@@ -87,10 +87,11 @@ impl Match {
     }
 }
 
-/// A pattern of `LIKE` for what holds this text anywhere, in small letters.
+/// A pattern of `LIKE` for what holds this text anywhere. The store makes small
+/// letters of both sides, because SQLite knows those of ASCII alone.
 pub(crate) fn like(text: &str) -> String {
     let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
+    for c in text.chars() {
         if matches!(c, '%' | '_' | '!') {
             pattern.push('!');
         }
@@ -148,12 +149,12 @@ macro_rules! shared_text {
             ".hash) \
              WHERE ($1 IS NULL OR hash = $1) \
              AND ($2 IS NULL OR alias = $2) \
-             AND ($3 IS NULL OR lower(alias) LIKE $3 ESCAPE '!') \
+             AND ($3 IS NULL OR lower(alias) LIKE lower($3) ESCAPE '!') \
              AND ($4 IS NULL OR user_id = $4) \
-             AND ($5 IS NULL OR lower(user_id) LIKE $5 ESCAPE '!') \
+             AND ($5 IS NULL OR lower(user_id) LIKE lower($5) ESCAPE '!') \
              AND ($6 IS NULL OR team_id = $6) \
-             AND ($7 IS NULL OR lower(alias) LIKE $7 ESCAPE '!' \
-                 OR lower(key_name) LIKE $7 ESCAPE '!' OR hash LIKE $7 ESCAPE '!') \
+             AND ($7 IS NULL OR lower(alias) LIKE lower($7) ESCAPE '!' \
+                 OR lower(key_name) LIKE lower($7) ESCAPE '!' OR hash LIKE lower($7) ESCAPE '!') \
              AND ($8 IS NULL OR blocked = $8) \
              AND ($9 IS NULL OR $9 = CASE WHEN expires_at_us <= $10 THEN 1 ELSE 0 END) \
              ORDER BY \
@@ -266,7 +267,7 @@ impl Store {
         let pattern = search.map(like);
         let total: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM keys WHERE alias IS NOT NULL \
-             AND ($1 IS NULL OR lower(alias) LIKE $1 ESCAPE '!') \
+             AND ($1 IS NULL OR lower(alias) LIKE lower($1) ESCAPE '!') \
              AND ($2 IS NULL OR team_id = $2)",
         )
         .bind(pattern.as_deref())
@@ -276,7 +277,7 @@ impl Store {
         .map_err(failed())?;
         let aliases = sqlx::query_scalar(
             "SELECT alias FROM keys WHERE alias IS NOT NULL \
-             AND ($1 IS NULL OR lower(alias) LIKE $1 ESCAPE '!') \
+             AND ($1 IS NULL OR lower(alias) LIKE lower($1) ESCAPE '!') \
              AND ($2 IS NULL OR team_id = $2) \
              ORDER BY alias LIMIT $3 OFFSET $4",
         )
@@ -298,6 +299,10 @@ impl Store {
         (now, limit, skip): (DateTime<Utc>, u32, i64),
     ) -> Result<Vec<AnyRow>, StoreError> {
         let direction: i64 = if filter.is_ascending { 1 } else { -1 };
+        let reader = match filter.sort_by {
+            SortBy::Spend => self.settled().await?,
+            _ => self.reader(),
+        };
         sqlx::query(statement)
             .bind(filter.hash.map(|hash| hash.to_string()))
             .bind(Match::whole(filter.alias.as_ref()))
@@ -313,7 +318,7 @@ impl Store {
             .bind(direction)
             .bind(i64::from(limit))
             .bind(skip)
-            .fetch_all(self.reader())
+            .fetch_all(reader)
             .await
             .map_err(StoreError::while_doing("listing keys"))
     }
