@@ -14,6 +14,10 @@ const PAGE_SIZE_DEFAULT: u32 = 100;
 const PAGE_SIZE_MAX: u32 = 1_000;
 const DATES: &str = "a date as in 2027-03-01, or a time as in 2027-03-01T12:00:00Z; the first of the span is start_date";
 
+const PAGE: [&str; 2] = ["page", "page_size"];
+/// LiteLLM's names of a span of time.
+pub(super) const SPAN: [&str; 2] = ["start_date", "end_date"];
+
 /// The query of a request, each parameter once.
 #[derive(Debug)]
 pub(super) struct Asked(BTreeMap<String, String>);
@@ -27,14 +31,13 @@ pub(super) struct Span {
 }
 
 impl Asked {
-    /// Parameters of a page and of a span are always known; `filters` are what
-    /// this listing takes besides. An empty value is one that was not given.
+    /// Parameters of a page are always known; `filters` are what this listing takes
+    /// besides, [`SPAN`] among them where it has one. An empty value is one that was not given.
     pub(super) fn parse(query: Option<&str>, filters: &[&str]) -> Result<Self, ApiError> {
-        const COMMON: [&str; 4] = ["page", "page_size", "start_date", "end_date"];
         let mut given = BTreeMap::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if !COMMON.iter().chain(filters).any(|known| *known == name) {
-                let known = [filters, &COMMON].concat().join(", ");
+            if !PAGE.iter().chain(filters).any(|known| *known == name) {
+                let known = [filters, &PAGE].concat().join(", ");
                 return Err(ApiError::bad_request(
                     "query",
                     format!("a parameter of the query is not known here: known are {known}"),
@@ -96,7 +99,7 @@ impl Asked {
         }
     }
 
-    /// LiteLLM: `start_date` and `end_date`; a date counts whole, in UTC.
+    /// A date counts whole, in UTC.
     pub(super) fn span(&self) -> Result<Span, ApiError> {
         let read = |name, is_end| match self.text(name) {
             None => Ok(None),
@@ -104,7 +107,8 @@ impl Asked {
                 .map(|at| Some(at.timestamp_micros()))
                 .ok_or_else(|| ApiError::bad_request(name, format!("{name} must be {DATES}"))),
         };
-        let (from_us, until_us) = (read("start_date", false)?, read("end_date", true)?);
+        let [start, end] = SPAN;
+        let (from_us, until_us) = (read(start, false)?, read(end, true)?);
         if let (Some(from), Some(until)) = (from_us, until_us)
             && from >= until
         {
@@ -137,10 +141,10 @@ pub(super) fn instant(text: &str, is_end: bool) -> Option<DateTime<Utc>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, Span};
+    use super::{Asked, SPAN, Span};
 
     fn span(query: &str) -> Option<Span> {
-        Asked::parse(Some(query), &[]).unwrap().span().ok()
+        Asked::parse(Some(query), &SPAN).unwrap().span().ok()
     }
 
     #[test]
@@ -198,6 +202,7 @@ mod tests {
             ("user=a", true),
             ("usr=a", false),
             ("user=a&user=b", false),
+            ("user=a&start_date=2027-03-01", false),
             ("'; DROP TABLE audit; --", false),
         ] {
             assert_eq!(

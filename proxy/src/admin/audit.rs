@@ -8,18 +8,24 @@ use axum::{
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::{answer, asked::Asked, view::time};
+use super::{
+    answer,
+    asked::{Asked, SPAN},
+    view::time,
+};
 use crate::{
     app::AppState,
     error::ApiError,
     store::audit::{AuditRow, Filter},
 };
 
+const FILTERS: [&str; 6] = ["subject", "action", "actor", "key", SPAN[0], SPAN[1]];
+
 pub(crate) async fn handle(
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(query.as_deref(), &["subject", "action", "actor", "key"])?;
+    let asked = Asked::parse(query.as_deref(), &FILTERS)?;
     let (page, span) = (asked.page()?, asked.span()?);
     let filter = Filter {
         subject: subject(&state, &asked).await?,

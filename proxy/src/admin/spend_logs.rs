@@ -9,7 +9,10 @@ use axum::{
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{answer, asked::Asked};
+use super::{
+    answer,
+    asked::{Asked, SPAN},
+};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -20,13 +23,15 @@ use crate::{
     },
 };
 
-const FILTERS: [&str; 6] = [
+const FILTERS: [&str; 8] = [
     "api_key",
     "user_id",
     "team_id",
     "request_id",
     "model",
     "summarize",
+    SPAN[0],
+    SPAN[1],
 ];
 
 pub(crate) async fn rows(

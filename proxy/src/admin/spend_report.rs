@@ -8,7 +8,10 @@ use axum::{
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::{answer, asked::Asked};
+use super::{
+    answer,
+    asked::{Asked, SPAN},
+};
 use crate::{
     app::AppState,
     error::ApiError,
@@ -19,7 +22,7 @@ pub(crate) async fn handle(
     State(state): State<AppState>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
-    let asked = Asked::parse(query.as_deref(), &["group_by"])?;
+    let asked = Asked::parse(query.as_deref(), &["group_by", SPAN[0], SPAN[1]])?;
     let (page, span) = (asked.page()?, asked.span()?);
     let group = group(asked.text("group_by"))?;
     let span = (span.from_us, span.until_us);
