@@ -14,7 +14,7 @@ use super::{
     answer, change,
     fields::{Fields, bad_duration},
     key_write::{define, take_budget},
-    read_body, shared_budgets, trail,
+    limits, read_body, shared_budgets, trail,
     view::{self, Spend},
 };
 use crate::{
@@ -22,8 +22,9 @@ use crate::{
     auth::{Admitted, Caller},
     error::ApiError,
     failpoint,
-    key::{Key, KeyHash, Token, TokenError},
+    key::{AccountId, Key, KeyHash, Token, TokenError},
     ledger::Refresh,
+    money::NanoUsd,
     store::{self, StoreError},
 };
 
@@ -35,20 +36,15 @@ pub(crate) async fn handle(
     let mut fields = Fields::parse(&body)?;
     // A new key opens its account, also where it has no cap.
     fields.max_budget.get_or_insert(None);
-    let chosen_value = body.get("key").filter(|value| !value.is_null());
-    let token = chosen("key", chosen_value)?;
+    let token = chosen("key", body.get("key"))?;
+    let is_chosen = body.get("key").is_some_and(|value| !value.is_null());
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
     let changing = state.clone();
-    let nothing = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
+    let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
-    let work = async move { write(&changing, &admitted, key, &fields).await };
+    let work = async move { write(&changing, &admitted, key, &fields, is_chosen).await };
     let key = change(&state, work).await?;
-    // A chosen value may be that of a deleted key, and has spent then what that has.
-    let spend = match chosen_value {
-        Some(_) => view::spend(&state, &key).await?,
-        None => nothing,
-    };
     let shown = shown(&token, &key, &spend, state.clock.now());
     Ok(answer(shown, &ignored))
 }
@@ -107,10 +103,21 @@ async fn write(
     admitted: &Admitted,
     key: Key,
     fields: &Fields,
+    is_chosen: bool,
 ) -> Result<Key, ApiError> {
+    if is_chosen {
+        // What a deleted key of this value has spent counts, also while its posting waits.
+        state.ledger.flush().await;
+    }
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
     let (key, limits) = insert(state, &mut write, &caller, key, fields).await?;
+    let corrected = match is_chosen {
+        true => begin_anew(state, &mut write, &caller, &key).await?,
+        false => Vec::new(),
+    };
+    let accounts = corrected.iter().map(|(account, _)| account.clone());
+    let refreshed = state.ledger.refresh_on_drop(accounts.collect());
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()
@@ -118,10 +125,36 @@ async fn write(
         .map_err(StoreError::while_doing("committing a new key"))?;
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
+    for (account, by) in &corrected {
+        state.ledger.corrected(account, *by);
+    }
+    refreshed.done().await;
     limits.done().await;
     shared_budgets::log(&caller, &key, fields.shared_budgets());
     tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key generated");
     Ok(key)
+}
+
+/// LiteLLM: a key with the value of a deleted one has spent nothing yet. Answers by
+/// how much that corrects its accounts, for after the commit.
+async fn begin_anew(
+    state: &AppState,
+    write: &mut AnyConnection,
+    caller: &Caller,
+    key: &Key,
+) -> Result<Vec<(AccountId, i64)>, StoreError> {
+    let mut corrected = Vec::new();
+    for account in limits::accounts(key, &state.clock) {
+        let by = store::ledger::correct::set_posted(write, &account, NanoUsd::ZERO).await?;
+        if by != 0 {
+            corrected.push((account, by));
+        }
+    }
+    if let Some((_, by)) = corrected.first() {
+        let change = (NanoUsd::from_nanos(-by), NanoUsd::ZERO);
+        trail::spend(write, caller, key, change, key.created_at).await?;
+    }
+    Ok(corrected)
 }
 
 /// Within a transaction. What it answers besides the key must be done, or

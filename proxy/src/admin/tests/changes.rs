@@ -16,7 +16,7 @@ on_both![
     c3_a_changed_key_is_refused_on_the_very_next_call,
     repeating_a_change_that_failed_half_way_takes_the_key_out_of_memory,
     lists_of_null_are_left_as_they_are_and_an_empty_list_frees_them,
-    a_chosen_value_keeps_what_it_has_spent,
+    a_value_that_a_deleted_key_had_begins_anew,
     an_expired_key_is_refused_from_cache_and_can_be_extended,
     null_and_minus_one_mean_that_a_key_never_expires,
     an_update_changes_what_it_names_and_leaves_the_rest,
@@ -90,20 +90,45 @@ async fn lists_of_null_are_left_as_they_are_and_an_empty_list_frees_them() {
     assert_eq!(made.body["allowed_routes"], json!(["llm_api_routes"]));
 }
 
-async fn a_chosen_value_keeps_what_it_has_spent() {
+async fn a_value_that_a_deleted_key_had_begins_anew() {
     let gateway = Gateway::start().await;
-    let wanted = json!({"key": "sk-QJ7ZAaPj16abR07BqixA7A", "max_budget": 0.001});
-    let (key, hash) = generate(&gateway, wanted.clone()).await;
     let chat =
         json!({"model": "demo", "messages": [{"role": "user", "content": "x"}], "max_tokens": 5});
-    let called = gateway.data_post(&key, "/chat/completions", &chat).await;
-    assert_eq!(called.status, 200, "{}", called.body);
-    let spent = gateway.try_key(&key).await.body["info"]["spend"].clone();
-    assert!(spent.as_f64().unwrap() > 0.0);
-    gateway.post("/key/delete", &json!({"keys": [hash]})).await;
-    let again = gateway.post("/key/generate", &wanted).await;
-    assert_eq!(again.body["spend"], spent, "{}", again.body);
-    assert_eq!(gateway.try_key(&key).await.body["info"]["spend"], spent);
+    for limits in [
+        json!({"max_budget": 0.0001}),
+        json!({"max_budget": 0.0001, "budget_duration": "1d"}),
+        json!({"budget_limits": [{"max_budget": 0.0001, "budget_duration": "1h"}]}),
+        json!({"model_max_budget": {"demo": {"budget_limit": 0.0001, "time_period": "1d"}}}),
+    ] {
+        let mut wanted = limits;
+        wanted["key"] = json!("sk-QJ7ZAaPj16abR07BqixA7A");
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let (key, hash) = generate(&gateway, wanted.clone()).await;
+            let info = gateway.try_key(&key).await;
+            assert_eq!(info.body["info"]["spend"], json!(0.0), "{wanted}");
+            let mut admitted = 0;
+            while gateway
+                .data_post(&key, "/chat/completions", &chat)
+                .await
+                .status
+                == 200
+            {
+                admitted += 1;
+                assert!(admitted < 1_000, "{wanted}");
+            }
+            calls.push(admitted);
+            gateway.post("/key/delete", &json!({"keys": [hash]})).await;
+        }
+        assert!(calls[0] > 0 && calls[0] == calls[1], "{wanted} {calls:?}");
+    }
+    let trail = gateway
+        .admin_get(super::MASTER, "/audit?action=key.reset_spend")
+        .await;
+    assert!(trail.body.to_string().contains("reset_spend"));
+    gateway.state.ledger.drain().await;
+    let verified = crate::store::ledger::verify::verify(&gateway.state.store).await;
+    assert!(verified.unwrap().differences.is_empty());
 }
 
 async fn an_expired_key_is_refused_from_cache_and_can_be_extended() {
