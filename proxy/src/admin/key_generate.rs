@@ -40,6 +40,10 @@ pub(crate) async fn handle(
     let is_chosen = body.get("key").is_some_and(|value| !value.is_null());
     let now = state.clock.now();
     let key = new_key(&token, &fields, now)?;
+    if is_chosen {
+        // What a deleted key of this value has spent counts, also while its posting waits.
+        state.ledger.flush().await;
+    }
     let changing = state.clone();
     let spend = Spend::nothing(shared_budgets::defined(fields.shared_budgets(), now));
     let ignored = fields.ignored.clone();
@@ -105,19 +109,10 @@ async fn write(
     fields: &Fields,
     is_chosen: bool,
 ) -> Result<Key, ApiError> {
-    if is_chosen {
-        // What a deleted key of this value has spent counts, also while its posting waits.
-        state.ledger.flush().await;
-    }
     let mut write = state.store.begin_write().await?;
     let caller = admitted.within(state, &mut write).await?;
     let (key, limits) = insert(state, &mut write, &caller, key, fields).await?;
-    let corrected = match is_chosen {
-        true => begin_anew(state, &mut write, &caller, &key).await?,
-        false => Vec::new(),
-    };
-    let accounts = corrected.iter().map(|(account, _)| account.clone());
-    let refreshed = state.ledger.refresh_on_drop(accounts.collect());
+    let anew = begin_anew(state, &mut write, &caller, Some(&key).filter(|_| is_chosen)).await?;
     failpoint::pass("key_generate.before_commit").await;
     write
         .commit()
@@ -125,36 +120,52 @@ async fn write(
         .map_err(StoreError::while_doing("committing a new key"))?;
     failpoint::pass("key_generate.after_commit").await;
     state.keys.invalidate(key.hash);
-    for (account, by) in &corrected {
-        state.ledger.corrected(account, *by);
-    }
-    refreshed.done().await;
+    anew.done(state).await;
     limits.done().await;
     shared_budgets::log(&caller, &key, fields.shared_budgets());
     tracing::info!(caller = %caller, key.hash = %key.hash, key.alias = key.alias, "key generated");
     Ok(key)
 }
 
-/// LiteLLM: a key with the value of a deleted one has spent nothing yet. Answers by
-/// how much that corrects its accounts, for after the commit.
+/// By how much accounts were corrected. It must be done, or dropped, after the commit.
+struct Anew {
+    corrected: Vec<(AccountId, i64)>,
+    refresh: Refresh,
+}
+
+impl Anew {
+    async fn done(self, state: &AppState) {
+        for (account, by) in &self.corrected {
+            state.ledger.corrected(account, *by);
+        }
+        self.refresh.done().await;
+    }
+}
+
+/// LiteLLM: a key with the value of a deleted one has spent nothing yet. None where
+/// the value is a new one.
 async fn begin_anew(
     state: &AppState,
     write: &mut AnyConnection,
     caller: &Caller,
-    key: &Key,
-) -> Result<Vec<(AccountId, i64)>, StoreError> {
+    key: Option<&Key>,
+) -> Result<Anew, StoreError> {
     let mut corrected = Vec::new();
-    for account in limits::accounts(key, &state.clock) {
-        let by = store::ledger::correct::set_posted(write, &account, NanoUsd::ZERO).await?;
-        if by != 0 {
-            corrected.push((account, by));
+    if let Some(key) = key {
+        for account in limits::accounts(key, &state.clock) {
+            let by = store::ledger::correct::set_posted(write, &account, NanoUsd::ZERO).await?;
+            if by != 0 {
+                corrected.push((account, by));
+            }
+        }
+        if let Some((_, by)) = corrected.first() {
+            let change = (NanoUsd::from_nanos(-by), NanoUsd::ZERO);
+            trail::spend(write, caller, key, change, key.created_at).await?;
         }
     }
-    if let Some((_, by)) = corrected.first() {
-        let change = (NanoUsd::from_nanos(-by), NanoUsd::ZERO);
-        trail::spend(write, caller, key, change, key.created_at).await?;
-    }
-    Ok(corrected)
+    let accounts = corrected.iter().map(|(account, _)| account.clone());
+    let refresh = state.ledger.refresh_on_drop(accounts.collect());
+    Ok(Anew { corrected, refresh })
 }
 
 /// Within a transaction. What it answers besides the key must be done, or
