@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub(crate) use self::hold::{Call, Hold, Settlement};
-pub(crate) use self::place::{Left, Place, PlaceError, RateExceeded};
+pub(crate) use self::place::{Left, MINUTE, Place, PlaceError, RateExceeded};
 pub(crate) use self::position::Position;
 pub(crate) use self::rates::{Answer, Ask};
 pub(crate) use self::refresh::Refresh;

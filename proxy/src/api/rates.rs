@@ -3,12 +3,14 @@
 //!
 //! It owns LiteLLM's words and OpenAI's header names; the ledger counts.
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use std::sync::LazyLock;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::header;
 use crate::error::ApiError;
 use crate::key::{AccountId, Key, Quota, Rate, Rates};
-use crate::ledger::{Left, RateExceeded};
+use crate::ledger::{Left, MINUTE, RateExceeded};
 use crate::money::NanoUsd;
 
 /// OpenAI: limit, rest, and when it is whole again.
@@ -33,6 +35,12 @@ const OF_KEY: [(Rate, HeaderName); 2] = [
         HeaderName::from_static("x-litellm-key-tpm-limit"),
     ),
 ];
+
+/// What is said of the seconds until a minute ends, by their number.
+static RESETS: LazyLock<Vec<HeaderValue>> = LazyLock::new(|| {
+    let said = |seconds| HeaderValue::from_static(format!("{seconds}s").leak());
+    (0..=MINUTE).map(said).collect()
+});
 
 /// A slot is free when any call of the key ends, which nobody can foresee.
 const SLOT_RETRY_AFTER_S: u32 = 1;
@@ -98,7 +106,8 @@ pub(super) fn refused(
 /// OpenAI: what is left until when, here of the limit of which least is left.
 /// LiteLLM: the key's limits, and what is left of the model's own.
 pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
-    let reset = header::value(format_args!("{}s", left.resets_in_s));
+    let reset = usize::try_from(left.resets_in_s).ok();
+    let reset = reset.and_then(|seconds| RESETS.get(seconds));
     for (rate, names) in [(Rate::Requests, OF_REQUESTS), (Rate::Tokens, OF_TOKENS)] {
         let all = rates.iter().zip(&left.counts);
         let limits = all.filter_map(|((_, quota), counts)| {
@@ -109,7 +118,7 @@ pub(super) fn insert(headers: &mut HeaderMap, rates: &Rates, left: &Left) {
             let [of_limit, of_rest, of_reset] = names;
             header::put(headers, of_limit, header::number(limit));
             header::put(headers, of_rest, header::number(rest));
-            header::put(headers, of_reset, reset.clone());
+            header::put(headers, of_reset, reset.cloned());
         }
     }
     let mut all = rates.iter().zip(&left.counts);

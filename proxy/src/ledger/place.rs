@@ -15,7 +15,8 @@ use super::rates::{Counts, Full, Gauges, NoRoom, Taken};
 use super::{Ledger, Shared};
 use crate::key::{AccountId, Rate, Rates};
 
-pub(super) const MINUTE: i64 = 60;
+/// In seconds.
+pub(crate) const MINUTE: i64 = 60;
 
 /// Why a call is not admitted.
 #[derive(Debug)]
